@@ -1,0 +1,282 @@
+package bus_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tickfan/tickfan/libs/bus"
+	"github.com/tickfan/tickfan/libs/natsd"
+	"github.com/tickfan/tickfan/libs/natstest"
+	"github.com/tickfan/tickfan/libs/ops"
+)
+
+// logBuffer is a log that a test may read while it is written.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+func (b *logBuffer) logger() *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
+
+func newMux(t *testing.T) *ops.Mux {
+	t.Helper()
+	mux, err := ops.New("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = mux.Close(context.Background()) })
+	return mux
+}
+
+// metrics is what an operator scrapes.
+func metrics(mux *ops.Mux) string {
+	rec := httptest.NewRecorder()
+	mux.Handler().ServeHTTP(rec, httptest.NewRequest("GET", "/metrics", nil))
+	return rec.Body.String()
+}
+
+// metric says whether a series of that name, with that label, has that value.
+func metric(mux *ops.Mux, name, label, value string) bool {
+	for line := range strings.Lines(metrics(mux)) {
+		if strings.HasPrefix(line, name+"{") && strings.Contains(line, label) && strings.HasSuffix(strings.TrimSpace(line), "} "+value) {
+			return true
+		}
+	}
+	return false
+}
+
+func connect(t *testing.T, o bus.Options) *nats.Conn {
+	t.Helper()
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	o.Name = "test"
+	nc, err := bus.Connect(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+func TestReconnect(t *testing.T) {
+	s := natstest.Start(t)
+	mux := newMux(t)
+	condition := mux.Condition("nats")
+	var log logBuffer
+	var reconnects atomic.Int32
+	nc := connect(t, bus.Options{
+		URL: s.URL(), Log: log.logger(), Meter: mux.Meter("test"), Condition: condition,
+		OnReconnect: func() { reconnects.Add(1) },
+	})
+	natstest.Eventually(t, 5*time.Second, mux.Ready, "ready once connected")
+
+	s.Stop()
+	natstest.Eventually(t, 5*time.Second, func() bool { return !mux.Ready() }, "not ready while cut")
+	natstest.Eventually(t, 5*time.Second, func() bool { return strings.Contains(log.String(), "is nats-server running?") }, "the log says that NATS is away")
+	s.Restart()
+	natstest.Eventually(t, 5*time.Second, mux.Ready, "ready again")
+	natstest.Eventually(t, 5*time.Second, func() bool { return reconnects.Load() == 1 }, "OnReconnect was called")
+	if !metric(mux, "tickfan_nats_reconnects_total", `connection="test"`, "1") || !metric(mux, "tickfan_nats_disconnects_total", `connection="test"`, "1") {
+		t.Error(metrics(mux))
+	}
+	nc.Close()
+	natstest.Eventually(t, 5*time.Second, func() bool { return !mux.Ready() }, "not ready after Close")
+}
+
+func TestConnectWaitsForServer(t *testing.T) {
+	s := natstest.Start(t)
+	s.Stop()
+	var log logBuffer
+	mux := newMux(t)
+	condition := mux.Condition("nats")
+	type result struct {
+		nc  *nats.Conn
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		nc, err := bus.Connect(t.Context(), bus.Options{URL: s.URL(), Name: "early", Log: log.logger(), Condition: condition})
+		done <- result{nc, err}
+	}()
+	natstest.Eventually(t, 5*time.Second, func() bool { return strings.Contains(log.String(), "NATS not reachable at "+s.URL()) }, "the log says so at once")
+	if mux.Ready() {
+		t.Error("ready without NATS")
+	}
+	s.Restart()
+	r := <-done
+	if r.err != nil {
+		t.Fatal(r.err)
+	}
+	defer r.nc.Close()
+	natstest.Eventually(t, 5*time.Second, mux.Ready, "ready once connected")
+	if n := strings.Count(log.String(), "not reachable"); n != 1 {
+		t.Errorf("%d lines about one absence:\n%s", n, &log)
+	}
+}
+
+func TestConnectEndsWithContext(t *testing.T) {
+	s := natstest.Start(t)
+	s.Stop()
+	cause := errors.New("told to stop")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	var log logBuffer
+	done := make(chan error, 1)
+	go func() {
+		_, err := bus.Connect(ctx, bus.Options{URL: s.URL(), Log: log.logger()})
+		done <- err
+	}()
+	natstest.Eventually(t, 5*time.Second, func() bool { return log.String() != "" }, "one attempt")
+	cancel(cause)
+	if err := <-done; !errors.Is(err, cause) {
+		t.Error(err)
+	}
+}
+
+func TestWrongCredentials(t *testing.T) {
+	s := natstest.StartWith(t, natsd.Options{Username: "tickfan", Password: "right"})
+	host := strings.TrimPrefix(s.URL(), "nats://")
+	for _, user := range []string{"", "tickfan:wrong@", "token@"} {
+		_, err := bus.Connect(t.Context(), bus.Options{URL: "nats://" + user + host, Log: slog.New(slog.DiscardHandler)})
+		if !errors.Is(err, nats.ErrAuthorization) || !strings.Contains(err.Error(), "--nats") ||
+			strings.Contains(err.Error(), "wrong") || strings.Contains(err.Error(), "token@") {
+			t.Errorf("%q: %v", user, err)
+		}
+	}
+	connect(t, bus.Options{URL: "nats://tickfan:right@" + host})
+}
+
+func TestBadURL(t *testing.T) {
+	for _, url := range []string{"", "nats://", "nats://u:secret@h:port", "nats://a:1,,nats://b:2"} {
+		_, err := bus.Connect(t.Context(), bus.Options{URL: url, Log: slog.New(slog.DiscardHandler)})
+		if err == nil || !strings.Contains(err.Error(), "--nats") || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%q: %v", url, err)
+		}
+	}
+}
+
+// A price published while the connection is cut must fail, and never arrive later.
+func TestTicksAreRefusedWhileCut(t *testing.T) {
+	s := natstest.Start(t)
+	ticks := connect(t, bus.Options{URL: s.URL(), Ticks: true})
+	other := connect(t, bus.Options{URL: s.URL()})
+	s.Stop()
+	natstest.Eventually(t, 5*time.Second, func() bool { return ticks.IsReconnecting() && other.IsReconnecting() }, "both are cut")
+	if err := ticks.Publish("ticks.A", nil); !errors.Is(err, nats.ErrReconnectBufExceeded) {
+		t.Errorf("tick path: %v", err)
+	}
+	if err := other.Publish("control.A", nil); err != nil {
+		t.Errorf("other: %v", err)
+	}
+}
+
+func TestJetStreamOff(t *testing.T) {
+	s := natstest.StartWith(t, natsd.Options{})
+	_, err := bus.JetStream(t.Context(), s.Connect(t))
+	if !errors.Is(err, jetstream.ErrJetStreamNotEnabled) || !strings.Contains(err.Error(), "JetStream is off at "+s.URL()+": start nats-server with -js") {
+		t.Error(err)
+	}
+}
+
+func TestJetStreamWaitsWhileCut(t *testing.T) {
+	s := natstest.Start(t)
+	nc := s.Connect(t)
+	s.Stop()
+	natstest.Eventually(t, 5*time.Second, nc.IsReconnecting, "cut")
+	done := make(chan error, 1)
+	go func() {
+		_, err := bus.JetStream(t.Context(), nc)
+		done <- err
+	}()
+	s.Restart()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestJetStreamEndsWithContextAndConnection(t *testing.T) {
+	s := natstest.StartWith(t, natsd.Options{})
+	nc := s.Connect(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := bus.JetStream(ctx, nc); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	nc.Close()
+	if _, err := bus.JetStream(t.Context(), nc); !errors.Is(err, nats.ErrConnectionClosed) {
+		t.Error(err)
+	}
+}
+
+func TestDropsAndSlowConsumer(t *testing.T) {
+	s := natstest.Start(t)
+	mux := newMux(t)
+	var log logBuffer
+	nc := connect(t, bus.Options{URL: s.URL(), Log: log.logger(), Meter: mux.Meter("test")})
+	drops, err := bus.NewDrops(mux.Meter("test"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stops []func()
+	for range 2 {
+		sub, err := nc.SubscribeSync("ticks.>")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := sub.SetPendingLimits(2, -1); err != nil {
+			t.Fatal(err)
+		}
+		stops = append(stops, drops.Watch("ticks", sub))
+		t.Cleanup(func() { _ = sub.Unsubscribe() })
+	}
+	for range 5 {
+		if err := nc.Publish("ticks.A", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	natstest.Eventually(t, 5*time.Second, func() bool { return drops.Count("ticks") == 6 }, "3 dropped of each")
+	natstest.Eventually(t, 5*time.Second, func() bool {
+		return metric(mux, "tickfan_nats_dropped_total", `subscription="ticks"`, "6") &&
+			metric(mux, "tickfan_nats_errors_total", `kind="slow_consumer"`, "2")
+	}, "the counters say so")
+	if n := strings.Count(log.String(), "kind=slow_consumer"); n != 1 {
+		t.Errorf("%d log lines:\n%s", n, &log)
+	}
+	// A counter never falls.
+	stops[0]()
+	stops[0]()
+	nc.Close()
+	if n := drops.Count("ticks"); n != 6 {
+		t.Errorf("%d after the end of the subscriptions", n)
+	}
+	stops[1]()
+	if n := drops.Count("ticks"); n != 6 {
+		t.Errorf("%d after all stopped", n)
+	}
+	if err := drops.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,128 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/noop"
+
+	"github.com/tickfan/tickfan/libs/ops"
+)
+
+// watch tells the log, the counters and the condition what happens to a connection. nats.go
+// calls it from one goroutine, in order.
+type watch struct {
+	log         *slog.Logger
+	at          string // the servers, without secrets
+	condition   *ops.Condition
+	onReconnect func()
+	quiet       *limiter
+
+	attrs       metric.MeasurementOption
+	name        attribute.KeyValue
+	disconnects metric.Int64Counter
+	reconnects  metric.Int64Counter
+	errors      metric.Int64Counter
+}
+
+func newWatch(o Options, at string) (*watch, error) {
+	meter := o.Meter
+	if meter == nil {
+		meter = noop.Meter{}
+	}
+	name := attribute.String("connection", o.Name)
+	w := &watch{
+		log:         o.Log.With("connection", o.Name),
+		at:          at,
+		condition:   o.Condition,
+		onReconnect: o.OnReconnect,
+		quiet:       newLimiter(logEvery, time.Now),
+		attrs:       metric.WithAttributeSet(attribute.NewSet(name)),
+		name:        name,
+	}
+	var errs [3]error
+	w.disconnects, errs[0] = meter.Int64Counter("tickfan.nats.disconnects",
+		metric.WithDescription("Times that a connection to NATS was cut."))
+	w.reconnects, errs[1] = meter.Int64Counter("tickfan.nats.reconnects",
+		metric.WithDescription("Times that a cut connection to NATS came back."))
+	w.errors, errs[2] = meter.Int64Counter("tickfan.nats.errors",
+		metric.WithDescription("Errors that NATS reported beside any call, by kind."))
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, fmt.Errorf("make instruments: %w", err)
+	}
+	// At 0 from the start, so that a rate over the first event is seen.
+	w.disconnects.Add(context.Background(), 0, w.attrs)
+	w.reconnects.Add(context.Background(), 0, w.attrs)
+	return w, nil
+}
+
+func (w *watch) connected(nc *nats.Conn) {
+	w.log.Info("connected to NATS", "server", nc.ConnectedUrlRedacted())
+	w.condition.Set(nil)
+}
+
+// disconnected is also called when the owner closes the connection, then without an error.
+func (w *watch) disconnected(_ *nats.Conn, err error) {
+	if err == nil {
+		return
+	}
+	w.disconnects.Add(context.Background(), 1, w.attrs)
+	w.log.Warn("connection to NATS cut", "err", err)
+	w.condition.Set(fmt.Errorf("connection to NATS cut: %w", err))
+}
+
+func (w *watch) reconnected(nc *nats.Conn) {
+	w.reconnects.Add(context.Background(), 1, w.attrs)
+	w.log.Info("connected to NATS again", "server", nc.ConnectedUrlRedacted())
+	w.condition.Set(nil)
+	if w.onReconnect != nil {
+		w.onReconnect()
+	}
+}
+
+func (w *watch) closed(*nats.Conn) { w.condition.Set(errors.New("connection to NATS closed")) }
+
+// unreachable is one failed attempt to reach the servers.
+func (w *watch) unreachable(err error) {
+	if suppressed, ok := w.quiet.allow("unreachable"); ok {
+		w.log.Warn(fmt.Sprintf("NATS not reachable at %s; is nats-server running? start it with: nats-server -js", w.at),
+			"err", err, "more_attempts", suppressed)
+	}
+}
+
+// failed is an error that belongs to no call: a message dropped here, a subject refused there.
+func (w *watch) failed(_ *nats.Conn, sub *nats.Subscription, err error) {
+	kind := errorKind(err)
+	w.errors.Add(context.Background(), 1, metric.WithAttributes(w.name, attribute.String("kind", kind)))
+	suppressed, ok := w.quiet.allow(kind)
+	if !ok {
+		return
+	}
+	attrs := []any{"kind", kind, "err", err, "more_like_it", suppressed}
+	if sub != nil {
+		attrs = append(attrs, "subject", sub.Subject)
+	}
+	w.log.Error("NATS error", attrs...)
+}
+
+// errorKind is the attribute kind of tickfan.nats.errors: few values, for it is a label.
+func errorKind(err error) string {
+	switch {
+	case errors.Is(err, nats.ErrSlowConsumer):
+		return "slow_consumer"
+	case errors.Is(err, nats.ErrPermissionViolation):
+		return "permission"
+	case refused(err):
+		return "auth"
+	case errors.Is(err, nats.ErrStaleConnection):
+		return "stale"
+	default:
+		return "other"
+	}
+}

@@ -1,0 +1,7 @@
+// Package natstest gives tests a real nats-server, a connection to it, a way to wait that is
+// no sleep, and a TestMain that fails on leaked goroutines.
+//
+// A package that starts goroutines has in main_test.go:
+//
+//	func TestMain(m *testing.M) { natstest.Main(m) }
+package natstest

@@ -1,0 +1,33 @@
+package ops
+
+import "sync"
+
+// Condition is one thing that a service waits for before it is ready, such as its NATS
+// connection. It may be set from any goroutine, and as often as it changes.
+type Condition struct {
+	name string
+
+	mu     sync.Mutex
+	reason error // nil when met
+}
+
+// Set says that the condition is met (nil) or why it is not. On a nil Condition it does
+// nothing, so that who takes a Condition need not ask for one.
+func (c *Condition) Set(reason error) {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reason = reason
+}
+
+// Err is why the condition is not met, nil when it is. A nil Condition is met.
+func (c *Condition) Err() error {
+	if c == nil {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.reason
+}

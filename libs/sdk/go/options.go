@@ -1,0 +1,85 @@
+package tickfan
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+
+	"github.com/tickfan/tickfan/proto/code"
+	"github.com/tickfan/tickfan/proto/session"
+	"github.com/tickfan/tickfan/proto/subject"
+)
+
+// Encoding is how messages travel. Both carry the same.
+type Encoding uint8
+
+const (
+	MessagePack Encoding = iota // smaller and faster to read
+	JSON                        // can be read on the wire
+)
+
+func (e Encoding) format() session.Format {
+	if e == JSON {
+		return session.JSON
+	}
+	return session.MessagePack
+}
+
+// DefaultBuffer is Options.Buffer where none is given.
+const DefaultBuffer = 4096
+
+// Options of a Client. The zero value is good.
+type Options struct {
+	// Encoding of the connection; MessagePack by default.
+	Encoding Encoding
+
+	// Buffer is how many ticks and gaps of mode every wait for a slow reader before the client stops reading the
+	// socket; DefaultBuffer by default.
+	Buffer int
+
+	// Header is sent with the handshake, e.g. for a gateway that asks for authorization.
+	Header http.Header
+
+	// TLS is the configuration for wss and https URLs.
+	TLS *tls.Config
+
+	// NetDial opens network connections, e.g. through a proxy; by default a net.Dialer does.
+	NetDial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// SubscribeOption changes how symbols are subscribed: Every, MaxRate, After.
+type SubscribeOption func(*session.Request) *code.Error
+
+// Every asks for each tick, in order. Without it a subscription is of mode latest: the newest tick wins, and those
+// between may be left out.
+func Every() SubscribeOption {
+	return func(r *session.Request) *code.Error {
+		r.Mode = session.Every
+		return nil
+	}
+}
+
+// MaxRate bounds how many times a second these symbols are written to the client, 1 to 100. The newest tick always
+// comes at the end. It does not go with Every.
+func MaxRate(n int) SubscribeOption {
+	return func(r *session.Request) *code.Error {
+		if n < 1 || n > session.MaxRate { // 0 would be left out of the message
+			return code.Errorf(code.BadRate, "max_rate %d: 1 to %d writes a second", n, session.MaxRate)
+		}
+		r.MaxRate = n
+		return nil
+	}
+}
+
+// After asks for the ticks of a symbol that came after p, the last one that a program has dealt with. It goes with
+// Every. Without it a subscription begins at the newest tick.
+func After(symbol string, p Position) SubscribeOption {
+	return func(r *session.Request) *code.Error {
+		if r.After == nil {
+			r.After = map[subject.Symbol]Position{}
+		}
+		r.After[subject.Symbol(symbol)] = p
+		return nil
+	}
+}

@@ -1,0 +1,88 @@
+package session
+
+import (
+	"strconv"
+
+	"github.com/tickfan/tickfan/proto/tick"
+	"github.com/tickfan/tickfan/proto/wire"
+)
+
+// Format is an encoding of the protocol.
+type Format uint8
+
+const (
+	JSON        Format = iota // subprotocol tickfan.v1.json, text frames
+	MessagePack               // subprotocol tickfan.v1.msgpack, binary frames
+	Formats     = 2
+)
+
+// Subprotocols in the order in which an edge prefers them, as offered in Sec-WebSocket-Protocol. A client that offers
+// none speaks JSON.
+var Subprotocols = [Formats]string{JSON: "tickfan.v1.json", MessagePack: "tickfan.v1.msgpack"}
+
+func (f Format) String() string { return Subprotocols[f] }
+
+// Paths of an edge.
+const (
+	PathWS      = "/v1/ws"
+	PathTicks   = "/v1/ticks/" // + symbol
+	PathSymbols = "/v1/symbols"
+)
+
+// AppendTick appends t as a client sees it, e.g.
+//
+//	{"op":"tick","symbol":"BTC-USD","epoch":1763769600,"seq":1042,"price":"64123.51","bid":"64123.50","ts":1763769600123456}
+//
+// Fields that were not given are left out.
+func AppendTick(f Format, dst []byte, t *tick.Tick) []byte {
+	if f == MessagePack {
+		return appendTickMsgpack(dst, t)
+	}
+	return appendTickFields(append(dst, `{"op":"tick",`...), t)
+}
+
+// AppendTickJSON is AppendTick in JSON without "op", as HTTP gives it.
+func AppendTickJSON(dst []byte, t *tick.Tick) []byte { return appendTickFields(append(dst, '{'), t) }
+
+// appendTickFields needs no escaping: symbols and decimals hold no character that JSON escapes.
+func appendTickFields(dst []byte, t *tick.Tick) []byte {
+	dst = append(dst, `"symbol":"`...)
+	dst = append(dst, t.Symbol...)
+	dst = append(dst, `","epoch":`...)
+	dst = strconv.AppendUint(dst, t.Epoch, 10)
+	dst = append(dst, `,"seq":`...)
+	dst = strconv.AppendUint(dst, t.Seq, 10)
+	for i, d := range t.Fields() {
+		if d.Given() {
+			dst = append(dst, `,"`...)
+			dst = append(dst, tick.Names[i]...)
+			dst = append(dst, `":"`...)
+			dst = d.Append(dst)
+			dst = append(dst, '"')
+		}
+	}
+	dst = append(dst, `,"ts":`...)
+	dst = strconv.AppendInt(dst, t.TS, 10)
+	return append(dst, '}')
+}
+
+func appendTickMsgpack(dst []byte, t *tick.Tick) []byte {
+	n := 5
+	fields := t.Fields()
+	for _, d := range fields {
+		if d.Given() {
+			n++
+		}
+	}
+	dst = wire.AppendMap(dst, n)
+	dst = wire.AppendStr(wire.AppendStr(dst, "op"), OpTick)
+	dst = wire.AppendStr(wire.AppendStr(dst, "symbol"), t.Symbol)
+	dst = wire.AppendUint(wire.AppendStr(dst, "epoch"), t.Epoch)
+	dst = wire.AppendUint(wire.AppendStr(dst, "seq"), t.Seq)
+	for i, d := range fields {
+		if d.Given() {
+			dst = d.AppendMsgpack(wire.AppendStr(dst, tick.Names[i]))
+		}
+	}
+	return wire.AppendInt(wire.AppendStr(dst, "ts"), t.TS)
+}

@@ -1,0 +1,62 @@
+package edge
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/tickfan/tickfan/libs/conf"
+	"github.com/tickfan/tickfan/proto/subject"
+	"github.com/tickfan/tickfan/services/edge/internal/api"
+)
+
+// Options are the edge's own flags.
+type Options struct {
+	Listen    string        `name:"listen" default:"${listen}" help:"Where clients connect: WebSocket, HTTP and the page."`
+	Advertise string        `name:"advertise" help:"host:port at which clients reach this edge, for the registry's locate. Default: this host's name and the port of --listen."`
+	Name      string        `name:"name" default:"edge" help:"Name of this edge: 1 to 32 of a-z 0-9 -. Its id is the name and six characters made at start."`
+	WriteGap  time.Duration `name:"write-gap" default:"20ms" help:"Least time between two writes to a connection that gave no max_rate. The first after a pause leaves at once."`
+	Idle      time.Duration `name:"idle" default:"60s" help:"A connection without a sign of life for so long is closed. It is pinged 2.4 times in it."`
+	MaxConns  int           `name:"max-conns" help:"Most connections at a time; more get 503. Default: from the file limit (less 500) and the memory."`
+	Origin    []string      `name:"origin" default:"${origin}" help:"Page of another host that may connect, e.g. https://app.example.com or http://localhost:*. May be repeated."`
+}
+
+// Config is the edge's whole configuration.
+type Config struct {
+	conf.Common `embed:""`
+	Options     `embed:""`
+}
+
+// Defaults are those that the all-in-one sets otherwise.
+func Defaults() map[string]string {
+	return map[string]string{"ops": ":9091", "listen": ":8080", "origin": ""}
+}
+
+// Validate names all faults at once.
+func (o *Options) Validate() error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if _, _, err := net.SplitHostPort(o.Listen); err != nil {
+		fault("--listen %q: host:port, e.g. :8080", o.Listen)
+	}
+	if _, _, err := net.SplitHostPort(o.Advertise); o.Advertise != "" && err != nil {
+		fault("--advertise %q: host:port that clients can reach", o.Advertise)
+	}
+	if _, err := subject.ParseEdgeName(o.Name); err != nil {
+		fault("--name %q: 1 to 32 of a-z 0-9 -", o.Name)
+	}
+	if o.WriteGap < 0 || o.WriteGap > time.Second {
+		fault("--write-gap %s: 0s to 1s", o.WriteGap)
+	}
+	if o.Idle < time.Second || o.Idle > time.Hour {
+		fault("--idle %s: 1s to 1h", o.Idle)
+	}
+	if o.MaxConns < 0 {
+		fault("--max-conns %d: 0 (from the file limit and the memory) or more", o.MaxConns)
+	}
+	if err := api.Origins(o.Origin).Validate(); err != nil {
+		faults = append(faults, err)
+	}
+	return errors.Join(faults...)
+}

@@ -1,0 +1,145 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+
+	"golang.org/x/time/rate"
+
+	"github.com/tickfan/tickfan/proto/code"
+	"github.com/tickfan/tickfan/proto/session"
+	"github.com/tickfan/tickfan/proto/subject"
+	"github.com/tickfan/tickfan/proto/tick"
+)
+
+// Options of the API.
+type Options struct {
+	Page      http.Handler
+	WebSocket http.Handler
+	Origins   Origins
+	Log       *slog.Logger
+	// Live is a symbol's newest tick if a client of this edge has subscribed to it.
+	Live func(context.Context, subject.Symbol) (tick.Tick, bool)
+	// All is the newest tick of every symbol, up to two seconds old.
+	All func(context.Context) (map[subject.Symbol]tick.Tick, error)
+	// Refused counts an error by its code.
+	Refused func(code.Code)
+}
+
+type api struct {
+	o    Options
+	logs rate.Sometimes
+}
+
+// New makes the edge's HTTP handler.
+func New(o Options) http.Handler {
+	a := &api{o: o, logs: rate.Sometimes{First: 10, Interval: 1e9}}
+	mux := http.NewServeMux()
+	mux.Handle("GET "+session.PathWS, o.WebSocket)
+	mux.HandleFunc("GET "+session.PathSymbols, a.symbols)
+	mux.HandleFunc("GET "+session.PathTicks+"{symbol}", a.newest)
+	v1 := func(w http.ResponseWriter, r *http.Request) {
+		if _, pattern := mux.Handler(r); pattern == "" {
+			a.Refuse(w, http.StatusNotFound, code.Errorf(code.NotFound, "no such path: %s, %s, %s<symbol>", session.PathWS, session.PathSymbols, session.PathTicks))
+			return
+		}
+		mux.ServeHTTP(w, r)
+	}
+	root := http.NewServeMux()
+	root.Handle("/v1/", a.checkOrigin(http.HandlerFunc(v1)))
+	root.Handle("/", o.Page)
+	return root
+}
+
+// checkOrigin refuses pages of other hosts that --origin does not name, and lets those that it names read the answers.
+func (a *api) checkOrigin(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		origin := r.Header.Get("Origin")
+		if !a.o.Origins.Allow(origin, r.Host) {
+			a.logs.Do(func() {
+				a.o.Log.Warn("refused a page of another host; allow it with --origin", "origin", origin, "host", r.Host, "path", r.URL.Path)
+			})
+			a.Refuse(w, http.StatusForbidden, code.Errorf(code.BadOrigin, "origin %s: none, this host, or one named by the edge's --origin", code.Quote(origin)))
+			return
+		}
+		h := w.Header()
+		h.Add("Vary", "Origin")
+		if origin != "" {
+			h.Set("Access-Control-Allow-Origin", origin)
+		}
+		switch r.Method {
+		case http.MethodGet, http.MethodHead:
+			next.ServeHTTP(w, r)
+		case http.MethodOptions:
+			h.Set("Access-Control-Allow-Methods", "GET, HEAD")
+			h.Set("Access-Control-Allow-Headers", r.Header.Get("Access-Control-Request-Headers"))
+			w.WriteHeader(http.StatusNoContent)
+		default:
+			h.Set("Allow", "GET, HEAD")
+			a.Refuse(w, http.StatusMethodNotAllowed, code.Errorf(code.MethodNotAllowed, "method %s: GET or HEAD", code.Quote(r.Method)))
+		}
+	})
+}
+
+// Refuse answers with an error.
+func (a *api) Refuse(w http.ResponseWriter, status int, e *code.Error) {
+	a.o.Refused(e.Code)
+	Refuse(w, status, e)
+}
+
+// Refuse answers with an error: {"error":{"code","message"}}.
+func Refuse(w http.ResponseWriter, status int, e *code.Error) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]*code.Error{"error": e})
+}
+
+// symbols is GET /v1/symbols.
+func (a *api) symbols(w http.ResponseWriter, r *http.Request) {
+	all, err := a.o.All(r.Context())
+	if err != nil {
+		a.unavailable(w, err)
+		return
+	}
+	a.answer(w, map[string][]subject.Symbol{"symbols": append([]subject.Symbol{}, slices.Sorted(maps.Keys(all))...)})
+}
+
+// newest is GET /v1/ticks/<symbol>.
+func (a *api) newest(w http.ResponseWriter, r *http.Request) {
+	s, err := subject.ParseSymbol(r.PathValue("symbol"))
+	if err != nil {
+		a.Refuse(w, http.StatusBadRequest, code.Of(err))
+		return
+	}
+	t, ok := a.o.Live(r.Context(), s)
+	if !ok {
+		all, err := a.o.All(r.Context())
+		if err != nil {
+			a.unavailable(w, err)
+			return
+		}
+		if t, ok = all[s]; !ok {
+			a.Refuse(w, http.StatusNotFound, code.Errorf(code.NoPrice, "symbol %s has no price yet", s))
+			return
+		}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = w.Write(append(session.AppendTickJSON(nil, &t), '\n'))
+}
+
+func (a *api) unavailable(w http.ResponseWriter, err error) {
+	a.logs.Do(func() { a.o.Log.Warn("no router answers", "error", err) })
+	w.Header().Set("Retry-After", "1")
+	a.Refuse(w, http.StatusServiceUnavailable, code.Errorf(code.Unavailable, "no router of this region answers: try again in a second"))
+}
+
+func (a *api) answer(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	_ = json.NewEncoder(w).Encode(v)
+}

@@ -1,0 +1,404 @@
+package bucket
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tickfan/tickfan/proto/code"
+	"github.com/tickfan/tickfan/proto/control"
+	"github.com/tickfan/tickfan/proto/session"
+	"github.com/tickfan/tickfan/proto/subject"
+	"github.com/tickfan/tickfan/proto/tick"
+	"github.com/tickfan/tickfan/services/edge/internal/socket"
+)
+
+// Capacity is how many connections a bucket takes.
+const Capacity = 10000
+
+// pendingMsgs is how many NATS messages may wait for a worker. A batch comes every 2 ms at most, so this is seconds of
+// a worker that does not run; what is dropped beyond shows as a hole in the batch numbers and is asked for again.
+const pendingMsgs = 8192
+
+// checkEvery is how often deadlines are looked at: those of questions, of subscribes, of topics that nobody needs.
+const checkEvery = 250 * time.Millisecond
+
+// Options of a bucket.
+type Options struct {
+	ID       subject.Bucket
+	Region   subject.Region
+	WriteGap time.Duration // least time between two writes to a connection, unless it gave a max_rate
+	Idle     time.Duration // a connection without a sign of life for so long is closed
+	NATS     *nats.Conn
+	Log      *slog.Logger
+	Stats    *Stats
+	Now      func() int64 // monotonic nanoseconds
+}
+
+// Bucket is a worker and its connections.
+type Bucket struct {
+	o     Options
+	inbox string // answers to what the worker asks come on <inbox>.<what>.<number>
+	msgs  chan *nats.Msg
+	subs  []*nats.Subscription
+
+	mu       sync.Mutex
+	commands []command
+	stopped  bool
+	wake     chan struct{}
+	done     chan struct{} // closed when the worker has ended
+
+	conns   atomic.Int64
+	symbols atomic.Int64
+	written [subject.Parts]atomic.Uint64 // per part the number of the last change that the registry answered
+
+	// The worker's own.
+	topics               map[subject.Symbol]*topic
+	sessions             [visitSlots][]*Session
+	visit                int // next slot of sessions to look at
+	round                uint8
+	wheel                wheel
+	due                  []*clock // to be flushed in this round
+	flush                flush
+	pending              []*pending
+	recheck              bool // something that pending operations wait for has changed
+	nextCheck, nextVisit int64
+	interest             interest
+	feed                 feed
+}
+
+type command struct {
+	kind  commandKind
+	s     *Session
+	req   *session.Request
+	reply chan tick.Tick
+	done  chan struct{}
+}
+
+type commandKind uint8
+
+const (
+	opened commandKind = iota
+	closed
+	writable
+	operate
+	query
+	resync
+	resend
+)
+
+// New subscribes to the bucket's batches. Run must follow.
+func New(o Options) (*Bucket, error) {
+	b := &Bucket{
+		o:      o,
+		inbox:  nats.NewInbox(),
+		msgs:   make(chan *nats.Msg, pendingMsgs),
+		wake:   make(chan struct{}, 1),
+		done:   make(chan struct{}),
+		topics: map[subject.Symbol]*topic{},
+	}
+	b.interest.init()
+	b.feed.init()
+	for _, s := range []string{subject.Fanout(o.Region, o.ID), b.inbox + ".>"} {
+		sub, err := o.NATS.ChanSubscribe(s, b.msgs)
+		if err != nil {
+			b.unsubscribe()
+			return nil, fmt.Errorf("subscribe %s: %w", s, err)
+		}
+		b.subs = append(b.subs, sub)
+	}
+	return b, nil
+}
+
+func (b *Bucket) unsubscribe() {
+	for _, s := range b.subs {
+		_ = s.Unsubscribe()
+	}
+}
+
+// ID is the bucket's name.
+func (b *Bucket) ID() subject.Bucket { return b.o.ID }
+
+// Connections is how many sessions the bucket has.
+func (b *Bucket) Connections() int { return int(b.conns.Load()) }
+
+// Subscription is the one that batches come on, for its drop counter.
+func (b *Bucket) Subscription() *nats.Subscription { return b.subs[0] }
+
+// Snapshot is the bucket as its edge's heartbeat tells it.
+func (b *Bucket) Snapshot() control.BucketSnapshot {
+	s := control.BucketSnapshot{Bucket: b.o.ID, Connections: b.Connections(), Symbols: int(b.symbols.Load())}
+	for p := range b.written {
+		if n := b.written[p].Load(); n > 0 {
+			if s.Parts == nil {
+				s.Parts = map[int]uint64{}
+			}
+			s.Parts[p] = n
+		}
+	}
+	return s
+}
+
+// push hands a command to the worker; false when it has ended.
+func (b *Bucket) push(c command) bool {
+	b.mu.Lock()
+	ok := !b.stopped
+	if ok {
+		b.commands = append(b.commands, c)
+	}
+	b.mu.Unlock()
+	if ok {
+		select {
+		case b.wake <- struct{}{}:
+		default:
+		}
+	}
+	return ok
+}
+
+// Open adds a connection. Capacity is the caller's to keep (see Reserve).
+func (b *Bucket) Open(d Dialect) *Session {
+	s := &Session{bucket: b, dialect: d}
+	s.clocks = []*clock{newClock(s, 0, b.o.WriteGap)}
+	return s
+}
+
+// Reserve takes a place in the bucket; false when it is full. Release gives it back.
+func (b *Bucket) Reserve() bool {
+	if b.conns.Add(1) > Capacity {
+		b.conns.Add(-1)
+		return false
+	}
+	return true
+}
+
+// Release gives back what Reserve took.
+func (b *Bucket) Release() { b.conns.Add(-1) }
+
+// Start hands the session to the worker, with the way to its client.
+func (s *Session) Start(out Outlet) {
+	s.out = out
+	if !s.bucket.push(command{kind: opened, s: s}) {
+		s.End(code.Drain, "shutdown")
+	}
+}
+
+// Writable says that the refused outlet can be written to again.
+func (s *Session) Writable() { s.bucket.push(command{kind: writable, s: s}) }
+
+// Close says that the client has gone.
+func (s *Session) Close() { s.bucket.push(command{kind: closed, s: s}) }
+
+// Do carries out a request and returns when it has been answered. One at a time: answers come in the order of the
+// requests, and a client that sends faster than it is served waits in its own socket.
+func (s *Session) Do(r *session.Request) {
+	s.bucket.o.Stats.Requests.Add(1)
+	if r.Op == session.OpPing {
+		s.say(&session.Message{Op: session.OpPong, ID: r.ID, TS: time.Now().UnixMicro()})
+		return
+	}
+	done := make(chan struct{})
+	if s.bucket.push(command{kind: operate, s: s, req: r, done: done}) {
+		select {
+		case <-done:
+		case <-s.bucket.done:
+		}
+	}
+}
+
+// Refuse answers a request that cannot be carried out. A client with nothing but faults is closed.
+func (s *Session) Refuse(id *int64, err error) {
+	e := code.Of(err)
+	s.bucket.o.Stats.CountRefused(e.Code)
+	if s.errors.Add(1) >= session.MaxErrors {
+		s.End(code.TooManyErrors, "100 refused messages")
+		return
+	}
+	s.say(&session.Message{Op: session.OpError, ID: id, Code: e.Code, Message: e.Message})
+}
+
+// End closes the connection from our side.
+func (s *Session) End(c code.Close, reason string) {
+	if s.ending.Swap(true) {
+		return
+	}
+	s.bucket.o.Stats.ended(c)
+	s.out.End(s.dialect.AppendClose(nil, uint16(c), reason))
+}
+
+// Query gives the newest tick of a symbol if the bucket has it live.
+func (b *Bucket) Query(ctx context.Context, s subject.Symbol) (tick.Tick, bool) {
+	reply := make(chan tick.Tick, 1)
+	if !b.push(command{kind: query, req: &session.Request{Symbols: []subject.Symbol{s}}, reply: reply}) {
+		return tick.Tick{}, false
+	}
+	select {
+	case t := <-reply:
+		return t, t.Price.Given()
+	case <-ctx.Done():
+	case <-b.done:
+	}
+	return tick.Tick{}, false
+}
+
+// Resync asks for the newest value of everything: messages may have been lost.
+func (b *Bucket) Resync() { b.push(command{kind: resync}) }
+
+// Resend sends the whole interest again: the registry has lost it.
+func (b *Bucket) Resend() { b.push(command{kind: resend}) }
+
+// Run is the worker. It returns when ctx ends, after telling every client to come back.
+//
+//	msgs ──► feed: table, rings ──► mark dirty ──► due ──► flush ──► sockets
+//	commands ──► sessions, subscriptions ──► interest ──► registry
+//	wheel: rates    every 250 ms: deadlines    every idle/240: pings, idle
+func (b *Bucket) Run(ctx context.Context) error {
+	defer b.stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case m := <-b.msgs:
+			b.receive(m)
+			b.drain()
+		case <-b.wake:
+		case <-timer.C:
+		case <-ctx.Done():
+			return nil
+		}
+		b.work()
+		timer.Reset(time.Duration(b.nextWake() - b.o.Now()))
+	}
+}
+
+// drain takes what NATS has delivered meanwhile, so that a burst is one flush. Bounded, so that a flood of batches does
+// not keep the sockets waiting.
+func (b *Bucket) drain() {
+	for range 256 {
+		select {
+		case m := <-b.msgs:
+			b.receive(m)
+		default:
+			return
+		}
+	}
+}
+
+func (b *Bucket) work() {
+	b.mu.Lock()
+	commands := b.commands
+	b.commands = nil
+	b.mu.Unlock()
+	for i := range commands {
+		b.do(&commands[i])
+	}
+	now := b.o.Now()
+	b.wheel.fire(now, b.fired)
+	if now >= b.nextVisit {
+		b.nextVisit = now + int64(b.visitEvery())
+		b.visitSessions(now)
+	}
+	if now >= b.nextCheck {
+		b.nextCheck = now + int64(checkEvery)
+		b.feed.check(b, now)
+		b.sweepTopics(now)
+		b.recheck = true
+	}
+	b.syncInterest(now)
+	if b.recheck {
+		b.recheck = false
+		b.completePending(now)
+	}
+	b.flushDue(now)
+}
+
+func (b *Bucket) nextWake() int64 {
+	t := min(b.nextCheck, b.nextVisit)
+	if w, ok := b.wheel.next(); ok {
+		t = min(t, w)
+	}
+	return t
+}
+
+func (b *Bucket) do(c *command) {
+	now := b.o.Now()
+	switch c.kind {
+	case opened:
+		b.addSession(c.s)
+	case closed:
+		b.dropSession(c.s, now)
+	case writable:
+		b.unblock(c.s, now)
+	case operate:
+		if c.s.gone {
+			close(c.done)
+			return
+		}
+		b.operate(c.s, c.req, c.done, now)
+	case query:
+		var t tick.Tick
+		if tp := b.topics[c.req.Symbols[0]]; tp != nil && tp.live {
+			t = tp.newest
+		}
+		c.reply <- t
+	case resync:
+		b.feed.resync(b, now)
+	case resend:
+		b.interest.resend()
+	}
+}
+
+// stop ends the worker: clients are told to come back, spread over two seconds.
+func (b *Bucket) stop() {
+	b.unsubscribe()
+	b.mu.Lock()
+	b.stopped = true
+	commands := b.commands
+	b.commands = nil
+	b.mu.Unlock()
+	for i := range commands {
+		if c := &commands[i]; c.kind == opened {
+			b.addSession(c.s)
+		}
+	}
+	for _, slot := range b.sessions {
+		for _, s := range slot {
+			s.say(&session.Message{Op: session.OpReconnect, AfterMS: 1 + rand.Int64N(2000), Reason: "shutdown"})
+			s.End(code.Drain, "shutdown")
+		}
+	}
+	close(b.done)
+}
+
+// receive tells messages apart by their subject: answers come on the worker's inbox, anything else is a batch.
+func (b *Bucket) receive(m *nats.Msg) {
+	now := b.o.Now()
+	if rest, ok := cutPrefix(m.Subject, b.inbox); ok {
+		what, id, _ := cutToken(rest)
+		n, _ := strconv.ParseUint(id, 10, 64)
+		switch what {
+		case askInterest:
+			b.interestAnswered(m, n, now)
+		case askNewest:
+			b.feed.answered(b, m, n, now)
+		}
+		return
+	}
+	b.feed.batch(b, m.Data, now)
+}
+
+var _ Outlet = (*socket.Conn)(nil)
+
+// Ended counts how the connection ended, unless it was we who ended it.
+func (s *Session) Ended(c code.Close) {
+	if !s.ending.Swap(true) {
+		s.bucket.o.Stats.ended(c)
+	}
+}

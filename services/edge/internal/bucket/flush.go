@@ -1,0 +1,196 @@
+package bucket
+
+import (
+	"github.com/tickfan/tickfan/proto/session"
+	"github.com/tickfan/tickfan/proto/tick"
+	"github.com/tickfan/tickfan/services/edge/internal/socket"
+)
+
+// maxFlush is where a flush stops adding ticks of mode every; the rest follows in the next one.
+const maxFlush = 64 << 10
+
+// flush is what a worker needs to write to one connection, kept from one to the next.
+type flush struct {
+	socket.Flush
+	parts []part // of which subscription each frame is
+}
+
+// part is one frame's origin, to take it back when the kernel did not want it.
+type part struct {
+	i      uint32
+	before tick.Position // mode every: where the reader was
+	head   bool          // an answer, not a tick
+}
+
+func (f *flush) reset() {
+	f.Reset()
+	f.parts = f.parts[:0]
+}
+
+func (f *flush) end(p part) {
+	f.Ends = append(f.Ends, int32(len(f.Frames)))
+	f.parts = append(f.parts, p)
+}
+
+// mark makes subscription i of clock c's session dirty and has it written when the clock allows.
+func (b *Bucket) mark(c *clock, i uint32, now int64) {
+	c.set(i)
+	b.schedule(c, now)
+}
+
+func (b *Bucket) schedule(c *clock, now int64) {
+	switch {
+	case c.queued, c.waits, c.s.blocked:
+	case now < c.next:
+		c.waits = true
+		b.wheel.add(c, c.next, now)
+	default:
+		c.queued = true
+		b.due = append(b.due, c)
+	}
+}
+
+// fired is called by the wheel.
+func (b *Bucket) fired(c *clock) {
+	c.waits = false
+	if !c.s.gone && !c.s.blocked && !c.queued && c.any() {
+		c.queued = true
+		b.due = append(b.due, c)
+	}
+}
+
+func (b *Bucket) flushDue(now int64) {
+	for i, c := range b.due {
+		b.due[i] = nil
+		c.queued = false
+		if !c.s.gone && !c.s.blocked {
+			b.flushClock(c, nil, now)
+		}
+	}
+	b.due = b.due[:0]
+}
+
+// unblock goes on with a session whose socket can be written to again: the outbox and what is dirty by now.
+func (b *Bucket) unblock(s *Session, now int64) {
+	if s.gone {
+		return
+	}
+	s.blocked = false
+	written := false
+	for _, c := range s.clocks {
+		if !c.any() {
+			continue
+		}
+		if now >= c.next && !s.blocked {
+			b.flushClock(c, nil, now)
+			written = true
+		} else {
+			b.schedule(c, now)
+		}
+	}
+	if !written {
+		b.flush.reset()
+		b.write(s)
+	}
+}
+
+// flushClock writes, in one system call, head (if any) and the newest value of each dirty subscription of c.
+func (b *Bucket) flushClock(c *clock, head []byte, now int64) {
+	f, s := &b.flush, c.s
+	f.reset()
+	if head != nil {
+		f.Frames = append(f.Frames, head...)
+		f.end(part{head: true})
+	}
+	c.each(func(i uint32) bool {
+		u := &s.subs[i]
+		if u.every == nil {
+			f.Frames = append(f.Frames, u.t.frame(s.dialect)...)
+			f.end(part{i: i})
+			c.unset(i)
+		} else if b.gatherEvery(s, i, now) {
+			c.unset(i)
+		}
+		return true
+	})
+	if len(f.Ends) == 0 {
+		return
+	}
+	sent := b.write(s)
+	b.takeBack(c, head, sent)
+	c.wrote(now)
+	if c.any() {
+		b.schedule(c, now)
+	}
+}
+
+// gatherEvery appends what the reader has not had yet; true when nothing is left to send for now.
+func (b *Bucket) gatherEvery(s *Session, i uint32, now int64) (done bool) {
+	f := &b.flush
+	u := &s.subs[i]
+	entries := u.t.ring.entries
+	for k := u.t.ring.after(u.every.at); k < len(entries); k++ {
+		e := &entries[k]
+		before := u.every.at
+		if len(f.Frames) > maxFlush {
+			return false
+		}
+		if !follows(before, &e.Tick) {
+			if now < e.open {
+				return true // the feed marks it again when the wait is over
+			}
+			for _, g := range gaps(before, &e.Tick) {
+				b.o.Stats.Gaps.Add(1)
+				f.Frames = s.dialect.AppendMessage(f.Frames, &session.Message{
+					Op: session.OpGap, Symbol: u.t.symbol, Epoch: g.Epoch, From: g.From, To: g.To})
+			}
+		}
+		d := s.dialect.Index()
+		if e.frames[d] == nil {
+			e.frames[d] = s.dialect.AppendTick(nil, &e.Tick)
+		}
+		f.Frames = append(f.Frames, e.frames[d]...)
+		f.end(part{i: i, before: before})
+		u.every.at = e.Position
+	}
+	return true
+}
+
+// write gives the kernel what was gathered and tells how many frames are gone for good.
+func (b *Bucket) write(s *Session) int {
+	r, err := s.out.WriteFrames(&b.flush.Flush)
+	st := b.o.Stats
+	switch {
+	case err != nil: // the reader sees it too and ends the session
+		return len(b.flush.Ends)
+	case r.Blocked:
+		s.blocked = true
+		st.Refused.Add(1)
+	}
+	if r.Bytes > 0 {
+		st.Writes.Add(1)
+		st.Bytes.Add(int64(r.Bytes))
+	}
+	return r.Sent
+}
+
+// takeBack makes dirty again what was not sent.
+func (b *Bucket) takeBack(c *clock, head []byte, sent int) {
+	f, s := &b.flush, c.s
+	delivered := sent
+	if head != nil && sent > 0 {
+		delivered--
+	}
+	b.o.Stats.Deliveries.Add(int64(delivered))
+	for k := len(f.parts) - 1; k >= sent; k-- {
+		p := f.parts[k]
+		if p.head {
+			_ = s.out.Say(head)
+			continue
+		}
+		if u := &s.subs[p.i]; u.every != nil {
+			u.every.at = p.before
+		}
+		c.set(p.i)
+	}
+}

@@ -1,0 +1,225 @@
+package bucket
+
+import (
+	"math/bits"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/tickfan/tickfan/proto/session"
+	"github.com/tickfan/tickfan/proto/tick"
+)
+
+// Session is one connection in a bucket. Its exported methods may be called by anyone, the rest is the worker's.
+type Session struct {
+	bucket  *Bucket
+	out     Outlet
+	dialect Dialect
+
+	subs   []sub
+	clocks []*clock // the first is for subscriptions without max_rate
+
+	slot    int32 // place among the bucket's ping slots
+	pos     int32
+	phase   uint8 // which of the rounds brings its ping
+	errors  atomic.Int32
+	ending  atomic.Bool
+	blocked bool // the socket refused bytes; Writable follows
+	gone    bool
+}
+
+// sub is one subscription of a session.
+type sub struct {
+	t     *topic
+	pos   uint32 // in t.subs
+	clock *clock
+	every *reader // nil in mode latest
+}
+
+// reader is a subscription in mode every: the last tick it was sent.
+type reader struct{ at tick.Position }
+
+// clock says when a session may be written to next, for all its subscriptions of one rate: they leave in one write.
+// Clocks of different sessions are spread over the gap by their phase, so that a tick wanted by thousands does not
+// make all of them due at once for ever after.
+type clock struct {
+	s      *Session
+	gap    int64 // nanoseconds between two writes; 0: none
+	phase  int64
+	next   int64    // not before
+	rate   int      // max_rate; 0: the edge's write gap
+	dirty  []uint64 // bit i: s.subs[i] has something to send
+	n      int      // subscriptions
+	queued bool     // in the worker's list of this round
+	waits  bool     // on the wheel
+}
+
+func newClock(s *Session, rate int, gap time.Duration) *clock {
+	c := &clock{s: s, rate: rate, gap: int64(gap)}
+	if rate > 0 {
+		c.gap = int64(time.Second) / int64(rate)
+	}
+	if c.gap > 0 {
+		c.phase = rand.Int64N(c.gap)
+	}
+	return c
+}
+
+// wrote moves next to the clock's phase, one gap on (three quarters of it at least: after a pause a write comes at any
+// time, and the one after it should be back in phase).
+func (c *clock) wrote(now int64) {
+	if c.gap == 0 {
+		return
+	}
+	k := (now + c.gap*3/4 - c.phase + c.gap - 1) / c.gap
+	c.next = c.phase + k*c.gap
+}
+
+func (c *clock) set(i uint32) {
+	for int(i>>6) >= len(c.dirty) {
+		c.dirty = append(c.dirty, 0)
+	}
+	c.dirty[i>>6] |= 1 << (i & 63)
+}
+
+func (c *clock) has(i uint32) bool {
+	return int(i>>6) < len(c.dirty) && c.dirty[i>>6]&(1<<(i&63)) != 0
+}
+
+func (c *clock) unset(i uint32) bool {
+	if !c.has(i) {
+		return false
+	}
+	c.dirty[i>>6] &^= 1 << (i & 63)
+	return true
+}
+
+func (c *clock) any() bool {
+	for _, w := range c.dirty {
+		if w != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// each calls f for each dirty subscription, in order, until f says to stop.
+func (c *clock) each(f func(i uint32) bool) {
+	for w, x := range c.dirty {
+		for ; x != 0; x &= x - 1 {
+			if !f(uint32(w<<6 + bits.TrailingZeros64(x))) {
+				return
+			}
+		}
+	}
+}
+
+func (s *Session) clock(rate int) *clock {
+	for _, c := range s.clocks {
+		if c.rate == rate {
+			return c
+		}
+	}
+	c := newClock(s, rate, s.bucket.o.WriteGap)
+	s.clocks = append(s.clocks, c)
+	return c
+}
+
+// find is the subscription to t, or -1. A scan: connections have some dozen symbols, and the thousandth costs less than
+// the map that would find it at once costs every connection.
+func (s *Session) find(t *topic) int {
+	for i := range s.subs {
+		if s.subs[i].t == t {
+			return i
+		}
+	}
+	return -1
+}
+
+// Subscription of one topic as a request asks for it.
+type want struct {
+	t     *topic
+	every bool
+	rate  int
+	after tick.Position
+}
+
+// apply makes or replaces the subscription and marks its snapshot.
+func (s *Session) apply(w want, i int, now int64) {
+	clk := s.clock(w.rate)
+	if i < 0 {
+		i = len(s.subs)
+		s.subs = append(s.subs, sub{t: w.t, clock: clk})
+		s.subs[i].pos = w.t.subscribe(s, uint32(i))
+	} else {
+		old := &s.subs[i]
+		old.clock.unset(uint32(i))
+		old.clock.n--
+		if old.every != nil {
+			w.t.dropEvery()
+		}
+		old.clock, old.every = clk, nil
+	}
+	clk.n++
+	if w.every {
+		w.t.addEvery(now)
+		s.subs[i].every = &reader{at: startOf(w.t, w.after)}
+	}
+	if w.t.priced() && w.t.live {
+		clk.set(uint32(i))
+	}
+	s.dropClocks()
+}
+
+// startOf is the position after which a new reader reads: what it has already, or what comes before the newest tick,
+// which then is its snapshot.
+func startOf(t *topic, after tick.Position) tick.Position {
+	if after != (tick.Position{}) || !t.priced() {
+		return after
+	}
+	return tick.Position{Epoch: t.newest.Epoch, Seq: t.newest.Seq - 1}
+}
+
+// remove ends subscription i; the last one takes its place.
+func (s *Session) remove(i int) {
+	u := s.subs[i]
+	u.clock.unset(uint32(i))
+	u.clock.n--
+	if u.every != nil {
+		u.t.dropEvery()
+	}
+	u.t.unsubscribe(u.pos)
+	if last := len(s.subs) - 1; i < last {
+		m := s.subs[last]
+		s.subs[i] = m
+		m.t.subs[m.pos].i = uint32(i)
+		if m.clock.unset(uint32(last)) {
+			m.clock.set(uint32(i))
+		}
+	}
+	s.subs[len(s.subs)-1] = sub{}
+	s.subs = s.subs[:len(s.subs)-1]
+	s.dropClocks()
+}
+
+// dropClocks forgets rates that nobody has any more. One on the wheel fires into nothing.
+func (s *Session) dropClocks() {
+	for i := len(s.clocks) - 1; i > 0; i-- {
+		if s.clocks[i].n == 0 {
+			s.clocks = append(s.clocks[:i], s.clocks[i+1:]...)
+		}
+	}
+}
+
+func (s *Session) unpriced() (n int) {
+	for i := range s.subs {
+		if !s.subs[i].t.priced() {
+			n++
+		}
+	}
+	return n
+}
+
+// say sends a message ahead of any tick. A full outbox or an ending connection loses it: then the client reads
+// nothing, or nothing more.
+func (s *Session) say(m *session.Message) { _ = s.out.Say(s.dialect.AppendMessage(nil, m)) }

@@ -1,0 +1,198 @@
+package bucket
+
+import (
+	"time"
+
+	"github.com/tickfan/tickfan/proto/code"
+	"github.com/tickfan/tickfan/proto/control"
+	"github.com/tickfan/tickfan/proto/session"
+	"github.com/tickfan/tickfan/proto/subject"
+	"github.com/tickfan/tickfan/proto/tick"
+)
+
+// activation is how long a subscribe waits for a router to confirm. After it the answer says which symbols have no
+// price yet; their first tick will be their snapshot.
+const activation = time.Second
+
+// pending is a subscribe that waits for topics to become live. Until it is done it changes nothing of the session, so
+// that it is all or nothing; it only holds its topics, which has them asked for upstream.
+type pending struct {
+	s        *Session
+	req      *session.Request
+	topics   []*topic
+	done     chan struct{}
+	deadline int64
+}
+
+// operate carries out a subscribe or unsubscribe and closes done when it is answered.
+func (b *Bucket) operate(s *Session, req *session.Request, done chan struct{}, now int64) {
+	if req.Op == session.OpUnsubscribe {
+		defer close(done)
+		for _, sym := range req.Symbols {
+			if t := b.topics[sym]; t != nil {
+				if i := s.find(t); i >= 0 {
+					s.remove(i)
+					b.released(t, now)
+				}
+			}
+		}
+		s.say(&session.Message{Op: session.OpUnsubscribed, ID: req.ID, Symbols: req.Symbols})
+		return
+	}
+	if n := len(s.subs) + b.added(s, req.Symbols); n > session.MaxSymbols {
+		s.Refuse(req.ID, code.Errorf(code.TooManySymbols, "%d symbols on this connection: at most %d", n, session.MaxSymbols))
+		close(done)
+		return
+	}
+	p := &pending{s: s, req: req, done: done, deadline: now + int64(activation), topics: make([]*topic, len(req.Symbols))}
+	for i, sym := range req.Symbols {
+		t := b.topic(sym)
+		p.topics[i] = t
+		t.holds++
+		if req.Mode == session.Every {
+			t.addEvery(now)
+		}
+		b.needed(t)
+	}
+	if b.ready(p) {
+		b.complete(p, now)
+		return
+	}
+	b.pending = append(b.pending, p)
+}
+
+// added counts those of symbols that s has not subscribed to.
+func (b *Bucket) added(s *Session, symbols []subject.Symbol) (n int) {
+	for _, sym := range symbols {
+		if t := b.topics[sym]; t == nil || s.find(t) < 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// ready tells whether every topic of p is live: its newest value, or that it has none, is known here, and for mode every
+// also that a router sends each of its ticks.
+func (b *Bucket) ready(p *pending) bool {
+	for _, t := range p.topics {
+		if !t.live || p.req.Mode == session.Every && !(t.wanted == control.Every && b.feed.confirmed[t.part] >= t.number) {
+			return false
+		}
+	}
+	return true
+}
+
+func (b *Bucket) completePending(now int64) {
+	keep := b.pending[:0]
+	for _, p := range b.pending {
+		if p.s.gone || now >= p.deadline || b.ready(p) {
+			b.complete(p, now)
+		} else {
+			keep = append(keep, p)
+		}
+	}
+	clear(b.pending[len(keep):])
+	b.pending = keep
+}
+
+// complete answers a subscribe: the answer and the snapshots leave in one write.
+func (b *Bucket) complete(p *pending, now int64) {
+	defer close(p.done)
+	s, every := p.s, p.req.Mode == session.Every
+	wants := make([]want, len(p.topics))
+	at := make([]int, len(p.topics))
+	var noPrice []subject.Symbol
+	unpriced := s.unpriced()
+	for i, t := range p.topics {
+		wants[i] = want{t: t, every: every, rate: p.req.MaxRate, after: p.req.After[t.symbol]}
+		if at[i] = s.find(t); !t.priced() || !t.live {
+			noPrice = append(noPrice, t.symbol)
+			if at[i] < 0 {
+				unpriced++
+			}
+		}
+	}
+	refused := unpriced > session.MaxUnpriced
+	if !refused && !s.gone {
+		for i, w := range wants {
+			s.apply(w, at[i], now)
+		}
+	}
+	for _, t := range p.topics {
+		t.holds--
+		if every {
+			t.dropEvery()
+		}
+		b.released(t, now)
+	}
+	if s.gone {
+		return
+	}
+	if refused {
+		s.Refuse(p.req.ID, code.Errorf(code.TooManyUnpriced, "%d symbols without a price on this connection: at most %d", unpriced, session.MaxUnpriced))
+		return
+	}
+	answer := s.dialect.AppendMessage(nil, &session.Message{
+		Op: session.OpSubscribed, ID: p.req.ID, Symbols: p.req.Symbols, NoPrice: noPrice})
+	if b.feed.stale {
+		answer = s.dialect.AppendMessage(answer, b.feed.staleMessage(now))
+	}
+	if s.blocked {
+		_ = s.out.Say(answer)
+		return
+	}
+	b.flushClock(s.clock(p.req.MaxRate), answer, now)
+}
+
+// topic finds or makes the table's entry.
+func (b *Bucket) topic(sym subject.Symbol) *topic {
+	t := b.topics[sym]
+	if t == nil {
+		t = &topic{symbol: sym, part: subject.Part(sym)}
+		b.topics[sym] = t
+		b.interest.add(t)
+	}
+	return t
+}
+
+// goLive lets a topic's newest value be shown, to those also who were told that it had none.
+func (b *Bucket) goLive(t *topic, now int64) {
+	if t.live || t.wanted == "" {
+		return
+	}
+	t.live = true
+	b.recheck = true
+	if t.priced() {
+		for _, r := range t.subs {
+			b.mark(r.s.subs[r.i].clock, r.i, now)
+		}
+	}
+}
+
+// take puts a tick into the table and marks who wants it.
+func (b *Bucket) take(t *topic, tk *tick.Tick, now int64) {
+	changed, ringed, hole := t.set(tk, now)
+	if hole {
+		b.feed.holes = append(b.feed.holes, openHole{t, now + int64(holeWait)})
+	}
+	switch {
+	case !changed && !ringed:
+		b.o.Stats.Old.Add(1)
+		return
+	case !t.live:
+		return
+	}
+	n := int64(0)
+	for _, r := range t.subs {
+		u := &r.s.subs[r.i]
+		if changed && u.every == nil || ringed && u.every != nil {
+			if u.clock.has(r.i) && u.every == nil {
+				n++
+			}
+			b.mark(u.clock, r.i, now)
+		}
+	}
+	if n > 0 {
+		b.o.Stats.Conflated.Add(n)
+	}
+}

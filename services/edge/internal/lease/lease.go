@@ -1,0 +1,117 @@
+package lease
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tickfan/tickfan/proto/control"
+	"github.com/tickfan/tickfan/proto/subject"
+)
+
+const (
+	every   = 3 * time.Second
+	timeout = 300 * time.Millisecond // for one try; a paused registry keeps getting its share of requests
+	quiet   = 2 * time.Second        // how long it may fail before the log says so: services start in any order
+)
+
+// Options of a lease.
+type Options struct {
+	NATS   *nats.Conn
+	Region subject.Region
+	Log    *slog.Logger
+	State  func() control.Heartbeat // what the edge says of itself
+	Lost   func(subject.Bucket)     // the registry has lost this bucket's interest
+	Ready  func(err error)          // nil once the lease stands, else why it does not
+}
+
+// Lease is one edge's.
+type Lease struct {
+	o        Options
+	Failures atomic.Int64 // heartbeats that were not answered
+}
+
+// New makes a lease. Run must follow.
+func New(o Options) *Lease { return &Lease{o: o} }
+
+// Run renews the lease until ctx ends, then gives it up.
+func (l *Lease) Run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var failing time.Time // since when
+	warned := false
+	for {
+		select {
+		case <-ctx.Done():
+			l.release()
+			return nil
+		case <-timer.C:
+		}
+		err := l.beat(ctx, l.o.State())
+		switch {
+		case ctx.Err() != nil:
+		case err != nil:
+			l.Failures.Add(1)
+			if failing.IsZero() {
+				failing = time.Now()
+			}
+			if !warned && time.Since(failing) > quiet {
+				warned = true
+				l.o.Log.Warn("registry does not renew this edge's lease; trying on", "error", err)
+			}
+			l.o.Ready(err)
+			timer.Reset(timeout)
+		default:
+			if warned {
+				l.o.Log.Info("registry renews this edge's lease again")
+			}
+			failing, warned = time.Time{}, false
+			l.o.Ready(nil)
+			timer.Reset(every)
+		}
+	}
+}
+
+// release tells the registry that this edge stops, so that nobody has to wait for the lease to run out.
+func (l *Lease) release() {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	h := l.o.State()
+	h.Stopping = true
+	if err := l.beat(ctx, h); err != nil {
+		l.o.Log.Warn("registry did not hear that this edge stops; its lease runs out by itself", "error", err)
+	}
+}
+
+func (l *Lease) beat(ctx context.Context, h control.Heartbeat) error {
+	p, err := json.Marshal(&h)
+	if err != nil {
+		return fmt.Errorf("encode heartbeat: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	m, err := l.o.NATS.RequestWithContext(ctx, subject.Registry(l.o.Region, subject.EndpointHeartbeat), p)
+	switch {
+	case errors.Is(err, nats.ErrNoResponders):
+		return fmt.Errorf("no registry listens in region %s: is bin/registry running?", l.o.Region)
+	case err != nil:
+		return fmt.Errorf("send heartbeat: %w", err)
+	}
+	var a control.HeartbeatAnswer
+	if err := json.Unmarshal(m.Data, &a); err != nil {
+		return fmt.Errorf("read heartbeat's answer: %w", err)
+	}
+	if a.Error != nil {
+		return fmt.Errorf("registry refuses the heartbeat: %w", a.Error)
+	}
+	for _, b := range a.Lost {
+		l.o.Lost(b)
+	}
+	return nil
+}

@@ -1,0 +1,148 @@
+import { Row } from './row.js';
+
+const ORDER_EVERY = 2_000; // ms: rows that jump about cannot be read
+const LINES_A_FRAME = 16; // lines drawn in one frame; the others wait for the next
+
+// Board is the table of rows: what is on it, in which order, and what must be drawn in the next frame.
+export class Board {
+  filter = '';
+  sort = { by: '', down: false }; // by name, change or activity; set it, then call order
+
+  #element;
+  #rows = new Map(); // by symbol
+  #order = []; // as shown
+  #dirty = new Set();
+  #lines = new Set(); // rows whose line is to be drawn
+  #frame = 0;
+  #flash = true; // false for what piled up while nobody looked
+  #ordered = 0;
+  #observer;
+
+  constructor(element) {
+    this.#element = element;
+    this.#observer = new IntersectionObserver((entries) => this.#scrolled(entries), { rootMargin: '300px' });
+    element.addEventListener('pointerover', (event) => this.#rowOf(event.target)?.explain());
+    document.addEventListener('visibilitychange', () => {
+      if (document.hidden) this.#flash = false;
+      else this.#schedule();
+    });
+  }
+
+  get size() {
+    return this.#rows.size;
+  }
+
+  // shown is how many rows the filter lets through.
+  get shown() {
+    return this.#order.reduce((n, row) => n + !row.element.hidden, 0);
+  }
+
+  add(instruments) {
+    for (const instrument of instruments) {
+      const row = new Row(instrument);
+      row.element.hidden = !this.#passes(row);
+      this.#rows.set(instrument.symbol, row);
+      this.#observer.observe(row.element);
+    }
+    if (instruments.length > 0) this.order();
+  }
+
+  remove(symbols) {
+    for (const symbol of symbols) {
+      const row = this.#rows.get(symbol);
+      if (!row) continue;
+      this.#observer.unobserve(row.element);
+      row.element.remove();
+      this.#rows.delete(symbol);
+      this.#dirty.delete(row);
+      this.#lines.delete(row);
+    }
+    this.#order = this.#order.filter((row) => this.#rows.has(row.instrument.symbol));
+  }
+
+  // touch has a row drawn in the next frame.
+  touch(symbol) {
+    const row = this.#rows.get(symbol);
+    if (!row) return;
+    this.#dirty.add(row);
+    this.#schedule();
+  }
+
+  // beat is called once a second: lines move on, rates change, and the order with them.
+  beat(second, now) {
+    if (document.hidden) return;
+    for (const row of this.#order) {
+      if (!row.seen) continue;
+      row.drawRate();
+      if (row.instrument.trail.moving(second)) this.#lines.add(row);
+    }
+    if (this.sort.by !== 'name' && now - this.#ordered >= ORDER_EVERY) this.order();
+    this.#schedule();
+  }
+
+  setFilter(text) {
+    this.filter = text.trim().toUpperCase();
+    for (const row of this.#order) row.element.hidden = !this.#passes(row);
+  }
+
+  // order sorts the rows and moves only those that stand wrong.
+  order() {
+    this.#ordered = performance.now();
+    const { by, down } = this.sort;
+    const key = { name: () => 0, change: (i) => i.change() ?? -Infinity, activity: (i) => i.rate }[by];
+    const keyed = [...this.#rows.values()].map((row) => ({ row, key: key(row.instrument), name: row.instrument.symbol }));
+    const sign = down ? -1 : 1;
+    keyed.sort((a, b) => {
+      if (by === 'name') return sign * (a.name < b.name ? -1 : 1);
+      return a.key === b.key ? (a.name < b.name ? -1 : 1) : sign * (a.key < b.key ? -1 : 1);
+    });
+    this.#order = keyed.map((k) => k.row);
+    let place = this.#element.firstElementChild;
+    for (const { element } of this.#order) {
+      if (element === place) place = place.nextElementSibling;
+      else this.#element.insertBefore(element, place);
+    }
+  }
+
+  #passes(row) {
+    return row.instrument.symbol.includes(this.filter);
+  }
+
+  #rowOf(target) {
+    return this.#rows.get(target.closest('[data-symbol]')?.dataset.symbol);
+  }
+
+  #scrolled(entries) {
+    for (const { target, isIntersecting } of entries) {
+      const row = this.#rowOf(target);
+      if (!row) continue;
+      row.seen = isIntersecting;
+      if (!isIntersecting) continue;
+      row.draw(false);
+      row.drawRate();
+      this.#lines.add(row);
+    }
+    this.#schedule();
+  }
+
+  #schedule() {
+    if (this.#frame === 0 && !document.hidden) this.#frame = requestAnimationFrame(() => this.#draw());
+  }
+
+  #draw() {
+    this.#frame = 0;
+    for (const row of this.#dirty) {
+      if (row.seen) row.draw(this.#flash);
+    }
+    this.#dirty.clear();
+    this.#flash = true;
+    const second = Math.floor(Date.now() / 1000);
+    let left = LINES_A_FRAME;
+    for (const row of this.#lines) {
+      if (left-- === 0) break;
+      this.#lines.delete(row);
+      if (row.seen) row.drawLine(second);
+    }
+    if (this.#lines.size > 0) this.#schedule();
+  }
+}

@@ -1,0 +1,74 @@
+//go:build !linux
+
+package socket
+
+import (
+	"errors"
+	"sync"
+	"syscall"
+)
+
+func prepare(int) error { return nil }
+
+// rawWrite is write(2) on the non-blocking descriptor inside RawConn.Write.
+type rawWrite struct {
+	p   []byte
+	n   int
+	err error
+	f   func(fd uintptr) bool
+}
+
+// write gives what the kernel took; a refusal is 0 and no error.
+func (w *rawWrite) write(rc syscall.RawConn, p []byte) (int, error) {
+	if w.f == nil {
+		w.f = func(fd uintptr) bool {
+			for {
+				n, err := syscall.Write(int(fd), w.p)
+				switch {
+				case err == nil:
+					w.n, w.err = n, nil
+				case errors.Is(err, syscall.EINTR):
+					continue
+				case errors.Is(err, syscall.EAGAIN):
+					w.n, w.err = 0, nil
+				default:
+					w.n, w.err = 0, err
+				}
+				return true
+			}
+		}
+	}
+	w.p = p
+	err := rc.Write(w.f)
+	w.p = nil
+	if err != nil {
+		return 0, err
+	}
+	return w.n, w.err
+}
+
+// Poller waits for each refused socket in a goroutine of its own. That goroutine holds the descriptor's write lock, so
+// nobody else may call RawConn.Write meanwhile: Conn.blocked sees to it.
+type Poller struct{ wg sync.WaitGroup }
+
+// NewPoller makes a poller; Close waits for its goroutines, which end when their sockets are closed.
+func NewPoller() (*Poller, error) { return &Poller{}, nil }
+
+// Close waits until no socket uses the poller any more.
+func (p *Poller) Close() { p.wg.Wait() }
+
+func (p *Poller) arm(c *Conn) {
+	p.wg.Go(func() {
+		asked := false
+		err := c.rc.Write(func(uintptr) bool {
+			was := asked
+			asked = true
+			return was
+		})
+		if err == nil {
+			c.ready()
+		}
+	})
+}
+
+func (p *Poller) forget(*Conn) {}

@@ -1,0 +1,44 @@
+package edge
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+)
+
+const (
+	// spareFiles are for everything that is no client: NATS, the log, the ops port.
+	spareFiles = 500
+	// connMemory is what a connection may cost, with room for its subscriptions and the kernel's buffers, in bytes.
+	connMemory = 32 << 10
+)
+
+// maxConns is how many connections this process can hold: as told, but never more than the file limit allows.
+func maxConns(asked int, log *slog.Logger) (int, error) {
+	files, err := fileLimit()
+	if err != nil {
+		return 0, fmt.Errorf("read file limit: %w", err)
+	}
+	most := files - spareFiles
+	if most < 1 {
+		return 0, fmt.Errorf("file limit %d: the edge needs more than %d; raise it with ulimit -n", files, spareFiles)
+	}
+	if asked > 0 {
+		if asked > most {
+			log.Warn("--max-conns is more than the file limit allows; raise it with ulimit -n", "max_conns", asked, "file_limit", files, "taken", most)
+		}
+		return min(asked, most), nil
+	}
+	if m := memory(); m > 0 {
+		most = min(most, int(m/2/connMemory))
+	}
+	return max(most, 1), nil
+}
+
+// memory is what the process may use in bytes: GOMEMLIMIT where it is set, else the machine's; 0 where nobody says.
+func memory() int64 {
+	if m := debug.SetMemoryLimit(-1); m < 1<<62 {
+		return m
+	}
+	return machineMemory()
+}

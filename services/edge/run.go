@@ -1,0 +1,288 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tickfan/tickfan/libs/bus"
+	"github.com/tickfan/tickfan/libs/ops"
+	"github.com/tickfan/tickfan/proto/code"
+	"github.com/tickfan/tickfan/proto/control"
+	"github.com/tickfan/tickfan/proto/subject"
+	"github.com/tickfan/tickfan/proto/tick"
+	"github.com/tickfan/tickfan/services/edge/internal/api"
+	"github.com/tickfan/tickfan/services/edge/internal/bucket"
+	"github.com/tickfan/tickfan/services/edge/internal/lease"
+	"github.com/tickfan/tickfan/services/edge/internal/newest"
+	"github.com/tickfan/tickfan/services/edge/internal/page"
+	"github.com/tickfan/tickfan/services/edge/internal/socket"
+	"github.com/tickfan/tickfan/services/edge/internal/websocket"
+)
+
+// Deps is what Run gets from its caller.
+type Deps = ops.Deps
+
+// shutdownTime is how long a plain HTTP request may still take at the end.
+const shutdownTime = time.Second
+
+// edge is one run.
+type edge struct {
+	cfg  Config
+	deps Deps
+	id   subject.Edge
+	nc   *nats.Conn
+
+	stats    bucket.Stats
+	poller   *socket.Poller
+	now      func() int64
+	maxConns int
+
+	mu      sync.Mutex
+	buckets []*bucket.Bucket
+	workers errgroup.Group
+	ctx     context.Context // the workers'
+	cond    *ops.Condition
+	ready   sync.Once
+	drops   *bus.Drops
+}
+
+// Run serves until ctx ends.
+//
+//	fanout.<region>.<bucket> ──► bucket (internal/bucket): one worker, a table of newest ticks, its connections
+//	                                │ mark dirty, one write per dirty connection and flush
+//	                                ▼
+//	client ◄──────────────── socket (internal/socket): writes that never block
+//	client ────► websocket (internal/websocket): handshake, frames ────► bucket: subscribe, unsubscribe
+//	             api (internal/api): page, /v1/ticks, /v1/symbols
+//	registry ◄── lease (internal/lease): heartbeat          registry ◄── bucket: interest
+func Run(ctx context.Context, cfg Config, deps Deps) error {
+	cond := deps.Ops.Condition("edge")
+	ln, err := ops.Listen("--listen", cfg.Listen)
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
+	e := &edge{cfg: cfg, deps: deps, id: newID(cfg.Name), cond: cond, now: monotonic(time.Now())}
+	meter := deps.Ops.Meter("tickfan/edge")
+	if e.poller, err = socket.NewPoller(); err != nil {
+		return fmt.Errorf("make poller: %w", err)
+	}
+	defer e.poller.Close()
+	if e.nc, err = bus.Connect(ctx, bus.Options{URL: cfg.NATS, Name: string(e.id), Log: deps.Log, Meter: meter,
+		Condition: deps.Ops.Condition("edge.nats"), OnReconnect: e.resync}); err != nil {
+		return err
+	}
+	defer e.nc.Close()
+	if e.drops, err = bus.NewDrops(meter); err != nil {
+		return fmt.Errorf("make drop counter: %w", err)
+	}
+	defer e.drops.Close()
+	if e.maxConns, err = maxConns(cfg.MaxConns, deps.Log); err != nil {
+		return err
+	}
+	metrics, err := newMetrics(meter, e)
+	if err != nil {
+		return fmt.Errorf("make metrics: %w", err)
+	}
+	defer metrics.Close()
+
+	workers, stopWorkers := context.WithCancel(context.WithoutCancel(ctx))
+	defer func() { stopWorkers(); _ = e.workers.Wait() }()
+	e.ctx = workers
+	for range max(runtime.GOMAXPROCS(0), 1) { // as many as cores, so that one hot symbol uses every core
+		if _, err := e.addBucket(); err != nil {
+			return err
+		}
+	}
+	return e.serve(ctx, ln, stopWorkers)
+}
+
+// serve accepts clients until ctx ends, then stops in order: no new clients, those that are here told to come back, the
+// lease given up.
+func (e *edge) serve(ctx context.Context, ln net.Listener, stopWorkers func()) error {
+	log := e.deps.Log
+	ws := websocket.New(websocket.Options{Reserve: e.reserve, Poller: e.poller, Now: e.now, Log: log, Refuse: e.refuse})
+	cache := newest.New(e.nc, subject.Region(e.cfg.Region))
+	srv := &http.Server{
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		Handler: api.New(api.Options{Page: page.Handler(), WebSocket: ws, Origins: e.cfg.Origin, Log: log,
+			Live: e.live, All: cache.All, Refused: e.stats.CountRefused}),
+	}
+	addr := ln.Addr().String()
+	log.Info("listening", "edge", e.id, "address", addr, "max_conns", e.maxConns)
+	l := lease.New(lease.Options{NATS: e.nc, Region: subject.Region(e.cfg.Region), Log: log,
+		State: func() control.Heartbeat { return e.state(addr) }, Lost: e.lost, Ready: e.leased})
+	leaseCtx, stopLease := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopLease()
+
+	var leases errgroup.Group
+	leases.Go(func() error { return l.Run(leaseCtx) })
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve clients: %w", err)
+		}
+		return nil
+	})
+	<-gctx.Done()
+
+	e.cond.Set(errors.New("stopping"))
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
+	defer cancel()
+	_ = srv.Shutdown(end)
+	stopWorkers()
+	_ = e.workers.Wait()
+	ws.Wait()
+	stopLease()
+	_ = leases.Wait()
+	return g.Wait()
+}
+
+const idChars = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+// newID is the name and six characters that no earlier run had, so that nobody waits for his own old lease.
+func newID(name string) subject.Edge {
+	b := []byte(name + "-")
+	for range 6 {
+		b = append(b, idChars[rand.IntN(len(idChars))])
+	}
+	return subject.Edge(b)
+}
+
+// monotonic is a clock in nanoseconds that no step of the wall clock moves. It starts far from 0, which stands for never.
+func monotonic(start time.Time) func() int64 {
+	return func() int64 { return int64(time.Hour) + int64(time.Since(start)) }
+}
+
+// addBucket opens one more.
+func (e *edge) addBucket() (*bucket.Bucket, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.addBucketLocked()
+}
+
+func (e *edge) addBucketLocked() (*bucket.Bucket, error) {
+	b, err := bucket.New(bucket.Options{ID: subject.NewBucket(e.id, len(e.buckets)), Region: subject.Region(e.cfg.Region),
+		WriteGap: e.cfg.WriteGap, Idle: e.cfg.Idle, NATS: e.nc, Log: e.deps.Log, Stats: &e.stats, Now: e.now})
+	if err != nil {
+		return nil, fmt.Errorf("open bucket: %w", err)
+	}
+	e.buckets = append(e.buckets, b)
+	e.drops.Watch("fanout", b.Subscription())
+	e.workers.Go(func() error { return b.Run(e.ctx) })
+	return b, nil
+}
+
+// reserve takes a place in the bucket with most room; nil when the edge is full.
+func (e *edge) reserve() *bucket.Bucket {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var best *bucket.Bucket
+	all := 0
+	for _, b := range e.buckets {
+		n := b.Connections()
+		all += n
+		if best == nil || n < best.Connections() {
+			best = b
+		}
+	}
+	if all >= e.maxConns || e.ctx.Err() != nil {
+		return nil
+	}
+	if best.Connections() >= bucket.Capacity {
+		b, err := e.addBucketLocked()
+		if err != nil {
+			e.deps.Log.Error("client refused", "error", err)
+			return nil
+		}
+		best = b
+	}
+	if !best.Reserve() {
+		return nil
+	}
+	return best
+}
+
+func (e *edge) each(f func(*bucket.Bucket)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, b := range e.buckets {
+		f(b)
+	}
+}
+
+// resync is called after a reconnection: what was published meanwhile is missing.
+func (e *edge) resync() { e.each((*bucket.Bucket).Resync) }
+
+func (e *edge) lost(id subject.Bucket) {
+	e.deps.Log.Warn("registry has lost this bucket's interest; sending it again", "bucket", id)
+	e.each(func(b *bucket.Bucket) {
+		if b.ID() == id {
+			b.Resend()
+		}
+	})
+}
+
+func (e *edge) leased(err error) {
+	e.cond.Set(err)
+	if err == nil {
+		e.ready.Do(e.deps.SayReady)
+	}
+}
+
+// state is the edge as its heartbeat tells it.
+func (e *edge) state(listen string) control.Heartbeat {
+	h := control.Heartbeat{Edge: e.id, Address: e.address(listen), Capacity: e.maxConns}
+	e.each(func(b *bucket.Bucket) {
+		s := b.Snapshot()
+		h.Connections += s.Connections
+		h.Buckets = append(h.Buckets, s)
+	})
+	return h
+}
+
+// address is where clients reach this edge.
+func (e *edge) address(listen string) string {
+	if e.cfg.Advertise != "" {
+		return e.cfg.Advertise
+	}
+	host, port, _ := net.SplitHostPort(listen)
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		if name, err := os.Hostname(); err == nil {
+			host = name
+		}
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// live gives the newest tick of a symbol from the first bucket that has it.
+func (e *edge) live(ctx context.Context, s subject.Symbol) (t tick.Tick, ok bool) {
+	e.mu.Lock()
+	buckets := slices.Clone(e.buckets)
+	e.mu.Unlock()
+	for _, b := range buckets {
+		if t, ok = b.Query(ctx, s); ok {
+			return t, true
+		}
+	}
+	return t, false
+}
+
+func (e *edge) refuse(w http.ResponseWriter, status int, c *code.Error) {
+	e.stats.CountRefused(c.Code)
+	api.Refuse(w, status, c)
+}

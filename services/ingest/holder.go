@@ -1,0 +1,86 @@
+package ingest
+
+import (
+	"context"
+	"time"
+
+	"github.com/tickfan/tickfan/proto/subject"
+	"github.com/tickfan/tickfan/proto/tick"
+	"github.com/tickfan/tickfan/services/ingest/internal/store"
+)
+
+// prepareTimeout is for reading TICKS once; it is tried again.
+const prepareTimeout = 30 * time.Second
+
+// Prepare makes TICKS ready and reads where each symbol stands. It is one of the lease's calls (lease.Holder), as are
+// the three below.
+func (s *service) Prepare(ctx context.Context) (highest uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, prepareTimeout)
+	defer cancel()
+	if err := s.ensureTicks(ctx); err != nil {
+		return 0, err
+	}
+	last, err := store.ReadLasts(ctx, s.js)
+	if err != nil {
+		return 0, err
+	}
+	if last.Bad > 0 {
+		s.deps.Log.Warn("TICKS holds messages that are no ticks; who publishes on ticks.> besides ingest?", "messages", last.Bad)
+	}
+	s.known = make(map[subject.Symbol]tick.Position, len(last.Symbols))
+	now := time.Now()
+	for sym, l := range last.Symbols {
+		s.known[sym] = l.Position
+		if s.generator != nil {
+			s.generator.Continue(sym, l.Price, now)
+		}
+	}
+	return last.Epoch, nil
+}
+
+// Begin starts to stamp.
+func (s *service) Begin(epoch uint64) {
+	s.stamper.Begin(epoch, s.known)
+	s.known = nil
+}
+
+// began is called after Begin, with all conditions met but perhaps NATS's.
+func (s *service) began() {
+	s.once.Do(func() {
+		close(s.first)
+		s.deps.SayReady()
+	})
+}
+
+// Keep lets the stamper go on.
+func (s *service) Keep(until time.Time) { s.stamper.Keep(until) }
+
+// End stops it.
+func (s *service) End() { s.stamper.End() }
+
+func (s *service) ensureTicks(ctx context.Context) error {
+	return store.Ensure(ctx, s.js, store.Config{History: s.cfg.History, Replicas: s.cfg.Replicas}, s.deps.Log)
+}
+
+// keepTicks makes TICKS again if it goes missing while this instance stamps.
+func (s *service) keepTicks(ctx context.Context) error {
+	t := time.NewTicker(ensureEvery)
+	defer t.Stop()
+	for failed := false; ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+		if s.stamper.Epoch() == 0 {
+			continue
+		}
+		ask, cancel := context.WithTimeout(ctx, ensureEvery)
+		err := s.ensureTicks(ask)
+		cancel()
+		if err != nil && !failed && ctx.Err() == nil {
+			s.deps.Log.Warn("TICKS not confirmed; the live feed goes on", "err", err)
+		}
+		failed = err != nil
+	}
+}

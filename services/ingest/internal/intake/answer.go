@@ -1,0 +1,99 @@
+package intake
+
+import (
+	"encoding/json"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tickfan/tickfan/proto/code"
+	"github.com/tickfan/tickfan/proto/control"
+)
+
+const (
+	// maxWaiting is how many answers may wait for a flush; beyond it the intake waits, too.
+	maxWaiting = 8192
+
+	flushTimeout = 2 * time.Second
+)
+
+// answerer answers requests once their ticks are flushed. A flush is a round trip to the server, so one covers all
+// answers that wait: while it is under way the next ones gather.
+//
+//	stamp -> waiting -> [take all] -> Flush -> answer each
+type answerer struct {
+	ticks   *nats.Conn
+	log     *slog.Logger
+	waiting chan answer
+}
+
+type answer struct {
+	m          *nats.Msg
+	reconnects uint64
+	body       control.IngestAnswer
+}
+
+func newAnswerer(ticks *nats.Conn, log *slog.Logger) *answerer {
+	return &answerer{ticks: ticks, log: log, waiting: make(chan answer, maxWaiting)}
+}
+
+// reconnects numbers the connection that ticks leave on.
+func (a *answerer) reconnects() uint64 { return a.ticks.Stats().Reconnects }
+
+// ok answers after the next flush.
+func (a *answerer) ok(ans answer) { a.waiting <- ans }
+
+// refuse answers at once.
+func (a *answerer) refuse(m *nats.Msg, err *code.Error) {
+	a.send(m, control.IngestAnswer{Error: err})
+}
+
+// close lets run end after the last answer.
+func (a *answerer) close() { close(a.waiting) }
+
+func (a *answerer) run() {
+	var batch []answer
+	for first := range a.waiting {
+		batch = a.gather(append(batch[:0], first))
+		err := a.ticks.FlushTimeout(flushTimeout)
+		now := a.reconnects()
+		for _, ans := range batch {
+			switch {
+			case err != nil:
+				a.refuse(ans.m, code.Errorf(code.Unavailable, "not flushed to NATS, so it may be lost: %v", err))
+			case ans.reconnects != now:
+				a.refuse(ans.m, code.Errorf(code.Unavailable, "the connection to NATS was cut meanwhile, so it may be lost"))
+			default:
+				a.send(ans.m, ans.body)
+			}
+		}
+		clear(batch) // holds no message longer than it must
+	}
+}
+
+// gather takes what waits, without waiting.
+func (a *answerer) gather(batch []answer) []answer {
+	for len(batch) < maxWaiting {
+		select {
+		case ans, ok := <-a.waiting:
+			if !ok {
+				return batch
+			}
+			batch = append(batch, ans)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+func (a *answerer) send(m *nats.Msg, body control.IngestAnswer) {
+	p, err := json.Marshal(body)
+	if err == nil {
+		err = m.Respond(p)
+	}
+	if err != nil {
+		a.log.Debug("answer not sent", "subject", m.Subject, "err", err) // its requester finds out by its timeout
+	}
+}

@@ -1,0 +1,170 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tickfan/tickfan/libs/bus"
+	"github.com/tickfan/tickfan/proto/code"
+	"github.com/tickfan/tickfan/proto/control"
+	"github.com/tickfan/tickfan/proto/subject"
+	"github.com/tickfan/tickfan/proto/tick"
+	"github.com/tickfan/tickfan/services/ingest/internal/refusal"
+	"github.com/tickfan/tickfan/services/ingest/internal/stamp"
+)
+
+// Pending limits of ingest.>: what waits while a burst is stamped. Beyond them nats.go drops and counts. The bytes are
+// 64 messages of the largest size that nats-server takes by default, so that junk cannot eat the memory.
+const (
+	pendingMessages = 65_536
+	pendingBytes    = 64 << 20
+)
+
+// drainFor is how long, when stopping, what was delivered is still taken.
+const drainFor = time.Second
+
+// Options of an Intake.
+type Options struct {
+	Conn    *nats.Conn // where ingest.> is heard and answers leave
+	Ticks   *nats.Conn // where ticks leave: an answer waits for its flush
+	Drops   *bus.Drops
+	Refused *refusal.Log
+	Log     *slog.Logger
+	Now     func() time.Time
+
+	// Active tells whether this ingest stamps. Only the active one takes, refuses and answers.
+	Active func() bool
+	// Stamp publishes a price. Its error is stamp.ErrInactive or a *code.Error.
+	Stamp func(subject.Symbol, tick.Quote) (tick.Position, error)
+}
+
+// Intake takes prices from ingest.>.
+type Intake struct {
+	o       Options
+	sub     *nats.Subscription
+	unwatch func()
+	answers *answerer
+}
+
+// New subscribes; Run takes the prices.
+func New(o Options) (*Intake, error) {
+	sub, err := o.Conn.SubscribeSync(subject.IngestAll)
+	if err != nil {
+		return nil, fmt.Errorf("subscribe %s: %w", subject.IngestAll, err)
+	}
+	if err := sub.SetPendingLimits(pendingMessages, pendingBytes); err != nil {
+		return nil, fmt.Errorf("limit %s: %w", subject.IngestAll, err)
+	}
+	return &Intake{o: o, sub: sub, unwatch: o.Drops.Watch("ingest", sub), answers: newAnswerer(o.Ticks, o.Log)}, nil
+}
+
+// Run takes prices until ctx ends, then those that were delivered already, and returns when all answers are out.
+func (in *Intake) Run(ctx context.Context) error {
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		in.answers.run()
+	}()
+	err := in.take(ctx)
+	in.drain()
+	in.answers.close()
+	<-answered
+	in.unwatch()
+	return err
+}
+
+func (in *Intake) take(ctx context.Context) error {
+	for {
+		m, err := in.sub.NextMsgWithContext(ctx)
+		switch {
+		case err == nil:
+			in.one(m)
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, nats.ErrSlowConsumer):
+			// Told once an episode, counted by Drops and logged by bus; what was kept is still to be read.
+		default:
+			return fmt.Errorf("read %s: %w", subject.IngestAll, err)
+		}
+	}
+}
+
+// drain takes what the server has sent before it heard that we stop.
+func (in *Intake) drain() {
+	if err := in.sub.Drain(); err != nil {
+		return // not connected: nothing comes
+	}
+	for deadline := time.Now().Add(drainFor); time.Now().Before(deadline); {
+		m, err := in.sub.NextMsg(drainFor / 10)
+		if errors.Is(err, nats.ErrSlowConsumer) {
+			continue
+		}
+		if err != nil {
+			return
+		}
+		in.one(m)
+	}
+}
+
+// one takes one message.
+func (in *Intake) one(m *nats.Msg) {
+	if !in.o.Active() {
+		return
+	}
+	reply := m.Reply
+	if reply != "" && !answerable(reply) {
+		in.o.Refused.Refuse(m.Subject, code.Errorf(code.BadMessage,
+			"reply subject %s: answers do not go there; use an inbox", code.Quote(reply)))
+		return
+	}
+	var reconnects uint64
+	if reply != "" {
+		reconnects = in.answers.reconnects() // before the stamp: a connection cut after it may have lost the tick
+	}
+	pos, err := in.stamp(m)
+	switch {
+	case errors.Is(err, stamp.ErrInactive): // lost, or paused, since the look above
+	case err != nil:
+		in.o.Refused.Refuse(m.Subject, err)
+		if reply != "" {
+			in.answers.refuse(m, code.Of(err))
+		}
+	case reply != "":
+		in.answers.ok(answer{m: m, reconnects: reconnects, body: control.IngestAnswer{OK: true, Epoch: pos.Epoch, Seq: pos.Seq}})
+	}
+}
+
+func (in *Intake) stamp(m *nats.Msg) (tick.Position, error) {
+	sym, err := subject.ParseSymbol(strings.TrimPrefix(m.Subject, ingestPrefix))
+	if err != nil {
+		return tick.Position{}, err
+	}
+	q, err := tick.ParseQuote(m.Data, in.o.Now())
+	if err != nil {
+		return tick.Position{}, err
+	}
+	return in.o.Stamp(sym, q)
+}
+
+// ingestPrefix is what stands before the symbol.
+const ingestPrefix = "ingest."
+
+// answerable tells whether an answer may go to a reply subject. Ingest may publish where its callers may not: a price
+// sent with the reply subject ticks.BTC-USD or $JS.API.STREAM.PURGE.TICKS would have us do the harm.
+func answerable(reply string) bool {
+	if strings.HasPrefix(reply, "$") {
+		return false
+	}
+	first, _, _ := strings.Cut(reply, ".")
+	switch first {
+	case "ingest", "ticks", "beat", "fanout", "router", "interest", "registry":
+		return false
+	}
+	return true
+}

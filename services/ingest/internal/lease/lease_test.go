@@ -1,0 +1,435 @@
+package lease
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tickfan/tickfan/libs/natstest"
+	"github.com/tickfan/tickfan/libs/ops"
+	"github.com/tickfan/tickfan/proto/control"
+	"github.com/tickfan/tickfan/proto/subject"
+)
+
+const patience = 30 * time.Second
+
+// holder notes what the lease lets it do.
+type holder struct {
+	mu       sync.Mutex
+	highest  uint64        // what Prepare finds
+	gate     chan struct{} // Prepare waits for it, unless nil
+	faults   int           // Prepare fails so often
+	epoch    uint64        // 0 while not stamping
+	epochs   []uint64
+	until    time.Time
+	prepares int
+}
+
+func (h *holder) Prepare(ctx context.Context) (uint64, error) {
+	h.mu.Lock()
+	h.prepares++
+	fail, gate, highest := h.prepares <= h.faults, h.gate, h.highest
+	h.mu.Unlock()
+	if fail {
+		return 0, errors.New("TICKS cannot be read")
+	}
+	if gate != nil {
+		select {
+		case <-gate:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+	return highest, nil
+}
+
+func (h *holder) Begin(epoch uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.epoch = epoch
+	h.epochs = append(h.epochs, epoch)
+}
+
+func (h *holder) Keep(until time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.until = until
+}
+
+func (h *holder) End() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.epoch = 0
+}
+
+func (h *holder) current() uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.epoch
+}
+
+// terms is how many epochs began.
+func (h *holder) terms() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.epochs)
+}
+
+func (h *holder) keptUntil() time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.until
+}
+
+// clock is the time with jumps.
+type clock struct {
+	mu    sync.Mutex
+	ahead time.Duration
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Now().Add(c.ahead)
+}
+
+func (c *clock) jump(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ahead += d
+}
+
+// contender is one ingest as far as the lease goes.
+type contender struct {
+	*Lease
+	holder    *holder
+	condition *ops.Condition
+	conn      *nats.Conn
+	clock     *clock
+	stop      func() // and wait for the end
+}
+
+// contend runs a lease; ttl is 0 for the real one.
+func contend(t *testing.T, srv *natstest.Server, name string, ttl time.Duration, h *holder) *contender {
+	t.Helper()
+	mux, err := ops.New(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &contender{holder: h, condition: mux.Condition("lease"), conn: srv.Connect(t), clock: &clock{}}
+	js, err := jetstream.New(c.conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Lease = New(Options{
+		JetStream: js, Instance: name, Replicas: 1, Holder: h, Condition: c.condition,
+		Log: slog.New(slog.DiscardHandler), Now: c.clock.now, Began: func() {},
+		TTL: ttl, Every: 200 * time.Millisecond, Retry: 50 * time.Millisecond,
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx) }()
+	c.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("%s: Run: %v", name, err)
+		}
+		if e := h.current(); e != 0 {
+			t.Errorf("%s stamps in epoch %d after its end", name, e)
+		}
+		_ = mux.Close(context.Background())
+	})
+	t.Cleanup(c.stop)
+	return c
+}
+
+func (c *contender) begins(t *testing.T, terms int) uint64 {
+	t.Helper()
+	natstest.Eventually(t, patience, func() bool {
+		return c.holder.terms() >= terms && c.holder.current() != 0 && c.condition.Err() == nil
+	}, "epoch %d of %s begins", terms, c.o.Instance)
+	return c.holder.current()
+}
+
+// bucket is LEADER as a bystander sees it.
+func bucket(t *testing.T, srv *natstest.Server) jetstream.KeyValue {
+	t.Helper()
+	js, err := jetstream.New(srv.Connect(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kv, err := js.KeyValue(t.Context(), subject.KVLeader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kv
+}
+
+func read[T any](t *testing.T, kv jetstream.KeyValue, key string) (v T, rev uint64, ok bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	e, err := kv.Get(ctx, key)
+	if err != nil {
+		return v, 0, false
+	}
+	if err := json.Unmarshal(e.Value(), &v); err != nil {
+		t.Fatalf("%s is %q: %v", key, e.Value(), err)
+	}
+	return v, e.Revision(), true
+}
+
+func TestWinKeepAndGiveBack(t *testing.T) {
+	srv := natstest.Start(t)
+	before := uint64(time.Now().Unix())
+	a := contend(t, srv, "a", 0, &holder{})
+	first := a.begins(t, 1)
+	if first < before {
+		t.Errorf("epoch %d, want at least the second %d", first, before)
+	}
+	kv := bucket(t, srv)
+	status, err := kv.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status.History() != 1 || status.LimitMarkerTTL() != 5*time.Minute || status.Config().Storage != jetstream.FileStorage {
+		t.Errorf("LEADER: history %d, marker TTL %s, %v", status.History(), status.LimitMarkerTTL(), status.Config().Storage)
+	}
+	// Refreshed again and again, by then with the epoch.
+	_, rev, _ := read[control.LeaderLease](t, kv, "lease")
+	natstest.Eventually(t, patience, func() bool {
+		l, r, ok := read[control.LeaderLease](t, kv, "lease")
+		return ok && r > rev && l == control.LeaderLease{Instance: "a", Epoch: first}
+	}, "the lease names a and epoch %d", first)
+	js, err := jetstream.New(a.conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), "KV_LEADER")
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := stream.GetLastMsgForSubject(t.Context(), "$KV.LEADER.lease")
+	if err != nil || raw.Header.Get(jetstream.MsgTTLHeader) != TTL.String() {
+		t.Errorf("the refresh's TTL is %q, %v; want %s", raw.Header.Get(jetstream.MsgTTLHeader), err, TTL)
+	}
+
+	a.stop()
+	if _, _, ok := read[control.LeaderLease](t, kv, "lease"); ok {
+		t.Error("the lease is there after a clean stop")
+	}
+	if e, _, ok := read[control.LeaderEpoch](t, kv, "epoch"); !ok || e.Epoch != first {
+		t.Errorf("epoch key is %v, want %d", e, first)
+	}
+	if second := contend(t, srv, "b", 0, &holder{}).begins(t, 1); second <= first {
+		t.Errorf("epoch %d after %d", second, first)
+	}
+}
+
+func TestStandbyTakesOverAfterCleanStop(t *testing.T) {
+	srv := natstest.Start(t)
+	a := contend(t, srv, "a", 0, &holder{})
+	first := a.begins(t, 1)
+	b := contend(t, srv, "b", 0, &holder{})
+	natstest.Eventually(t, patience, func() bool {
+		err := b.condition.Err()
+		return err != nil && strings.Contains(err.Error(), "standby: a holds the lease")
+	}, "b says who holds the lease")
+	if b.holder.terms() != 0 {
+		t.Error("both stamp")
+	}
+	a.stop()
+	if second := b.begins(t, 1); second <= first {
+		t.Errorf("epoch %d after %d", second, first)
+	}
+}
+
+// A holder cut off from JetStream goes on, until it hears of the one that took over.
+func TestTakeOverFromOneCutOff(t *testing.T) {
+	srv := natstest.Start(t)
+	a := contend(t, srv, "a", time.Second, &holder{})
+	first := a.begins(t, 1)
+	a.conn.Close()
+	b := contend(t, srv, "b", time.Second, &holder{})
+	second := b.begins(t, 1)
+	if second <= first {
+		t.Errorf("epoch %d after %d", second, first)
+	}
+	n := a.Unanswered()
+	natstest.Eventually(t, patience, func() bool { return a.Unanswered() > n+2 }, "a's refreshes go unanswered")
+	if a.holder.current() != first {
+		t.Fatal("a stopped for want of an answer")
+	}
+	a.Observe(first)
+	a.Observe(1 << 60) // nobody's
+	a.Observe(second)
+	natstest.Eventually(t, patience, func() bool { return a.holder.current() == 0 }, "a stops on proof")
+	if a.Lost() != 1 {
+		t.Errorf("lost %d times", a.Lost())
+	}
+}
+
+func TestMissingKeysAreMadeAgain(t *testing.T) {
+	srv := natstest.Start(t)
+	a := contend(t, srv, "a", 0, &holder{})
+	first := a.begins(t, 1)
+	kv := bucket(t, srv)
+	restored := func(what string) {
+		t.Helper()
+		natstest.Eventually(t, patience, func() bool {
+			l, _, ok := read[control.LeaderLease](t, kv, "lease")
+			e, _, ok2 := read[control.LeaderEpoch](t, kv, "epoch")
+			return ok && ok2 && l == control.LeaderLease{Instance: "a", Epoch: first} && e.Epoch == first
+		}, "LEADER stands again: %s", what)
+		if a.holder.terms() != 1 || a.holder.current() != first || a.Lost() != 0 {
+			t.Fatalf("%s: %d terms, now %d, lost %d", what, a.holder.terms(), a.holder.current(), a.Lost())
+		}
+	}
+	if err := kv.Purge(t.Context(), "lease"); err != nil {
+		t.Fatal(err)
+	}
+	restored("lease purged")
+	if err := kv.Delete(t.Context(), "epoch"); err != nil {
+		t.Fatal(err)
+	}
+	restored("epoch deleted")
+	if _, err := kv.Put(t.Context(), "epoch", []byte(`{"epoch":12}`)); err != nil {
+		t.Fatal(err)
+	}
+	restored("epoch set back")
+	js, err := jetstream.New(srv.Connect(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteKeyValue(t.Context(), subject.KVLeader); err != nil {
+		t.Fatal(err)
+	}
+	restored("LEADER deleted")
+}
+
+func TestLostToAnothersKey(t *testing.T) {
+	srv := natstest.Start(t)
+	a := contend(t, srv, "a", 0, &holder{})
+	a.begins(t, 1)
+	kv := bucket(t, srv)
+	if _, err := kv.Put(t.Context(), "lease", []byte(`{"instance":"thief"}`)); err != nil {
+		t.Fatal(err)
+	}
+	natstest.Eventually(t, patience, func() bool {
+		err := a.condition.Err()
+		return a.holder.current() == 0 && err != nil && strings.Contains(err.Error(), "standby: thief")
+	}, "a stops and stands by")
+	if l, _, _ := read[control.LeaderLease](t, kv, "lease"); l.Instance != "thief" {
+		t.Errorf("the lease names %q: a gave back what was not its own", l.Instance)
+	}
+	if err := kv.Delete(t.Context(), "lease"); err != nil {
+		t.Fatal(err)
+	}
+	a.begins(t, 2)
+}
+
+func TestLostToHigherEpochInLeader(t *testing.T) {
+	srv := natstest.Start(t)
+	a := contend(t, srv, "a", 0, &holder{})
+	first := a.begins(t, 1)
+	kv := bucket(t, srv)
+	p, _ := json.Marshal(control.LeaderEpoch{Epoch: first + 1000})
+	if _, err := kv.Put(t.Context(), "epoch", p); err != nil {
+		t.Fatal(err)
+	}
+	if second := a.begins(t, 2); second <= first+1000 {
+		t.Errorf("epoch %d, want above %d", second, first+1000)
+	}
+}
+
+// Above what LEADER, TICKS and the bus know, whichever is lost.
+func TestEpochAboveAll(t *testing.T) {
+	far := uint64(time.Now().Unix()) + 1_000_000
+	t.Run("TICKS", func(t *testing.T) {
+		if e := contend(t, natstest.Start(t), "a", 0, &holder{highest: far}).begins(t, 1); e != far+1 {
+			t.Errorf("epoch %d, want %d", e, far+1)
+		}
+	})
+	t.Run("bus", func(t *testing.T) {
+		gate := make(chan struct{})
+		a := contend(t, natstest.Start(t), "a", 0, &holder{gate: gate})
+		a.Observe(far)
+		close(gate)
+		if e := a.begins(t, 1); e != far+1 {
+			t.Errorf("epoch %d, want %d", e, far+1)
+		}
+	})
+	t.Run("LEADER with junk", func(t *testing.T) {
+		srv := natstest.Start(t)
+		gate := make(chan struct{})
+		a := contend(t, srv, "a", 0, &holder{gate: gate})
+		natstest.Eventually(t, patience, func() bool {
+			err := a.condition.Err()
+			return err != nil && strings.Contains(err.Error(), "reading")
+		}, "a has the lease")
+		if _, err := bucket(t, srv).Put(t.Context(), "epoch", []byte("junk")); err != nil {
+			t.Fatal(err)
+		}
+		close(gate)
+		a.begins(t, 1)
+	})
+}
+
+// However long TICKS takes to be read, the lease is kept meanwhile; and a fault is tried again.
+func TestRefreshWhilePreparing(t *testing.T) {
+	srv := natstest.Start(t)
+	gate := make(chan struct{})
+	a := contend(t, srv, "a", 0, &holder{gate: gate, faults: 2})
+	natstest.Eventually(t, patience, func() bool {
+		a.holder.mu.Lock()
+		defer a.holder.mu.Unlock()
+		return a.holder.prepares == 3
+	}, "the third Prepare")
+	kv := bucket(t, srv)
+	_, rev, _ := read[control.LeaderLease](t, kv, "lease")
+	natstest.Eventually(t, patience, func() bool {
+		_, r, ok := read[control.LeaderLease](t, kv, "lease")
+		return ok && r >= rev+3
+	}, "three refreshes")
+	if a.holder.terms() != 0 {
+		t.Error("stamping unprepared")
+	}
+	close(gate)
+	a.begins(t, 1)
+}
+
+// A process that was paused longer than the TTL may find another in its place, so it waits for an answer.
+func TestPauseWaitsForAnAnsweredRefresh(t *testing.T) {
+	srv := natstest.Start(t)
+	a := contend(t, srv, "a", 0, &holder{})
+	first := a.begins(t, 1)
+	srv.Stop()
+	natstest.Eventually(t, patience, func() bool { return a.Unanswered() > 0 }, "an unanswered refresh")
+	if a.holder.keptUntil().Before(a.clock.now()) {
+		t.Fatal("unanswered, and no longer allowed to stamp")
+	}
+	a.clock.jump(TTL + 2*time.Second)
+	n := a.Unanswered()
+	natstest.Eventually(t, patience, func() bool { return a.Unanswered() > n+2 }, "unanswered refreshes after the pause")
+	if !a.holder.keptUntil().Before(a.clock.now()) {
+		t.Fatal("allowed to stamp after a pause without an answer")
+	}
+	if err := a.condition.Err(); err == nil || !strings.Contains(err.Error(), "paused") {
+		t.Errorf("readiness says %v", err)
+	}
+	srv.Restart()
+	natstest.Eventually(t, patience, func() bool {
+		return a.holder.keptUntil().After(a.clock.now()) && a.condition.Err() == nil
+	}, "allowed again")
+	if a.holder.current() != first || a.holder.terms() != 1 {
+		t.Errorf("epoch %d, want still %d", a.holder.current(), first)
+	}
+}

@@ -1,0 +1,92 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"go.opentelemetry.io/otel/metric"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tickfan/tickfan/proto/subject"
+	"github.com/tickfan/tickfan/proto/tick"
+	"github.com/tickfan/tickfan/services/ingest/internal/source/coinbase"
+	"github.com/tickfan/tickfan/services/ingest/internal/source/generator"
+	"github.com/tickfan/tickfan/services/ingest/internal/stamp"
+)
+
+// sources runs the configured ones from the first epoch on: a price that comes before it could only be dropped.
+func (s *service) sources(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-s.first:
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	if s.generator != nil {
+		g.Go(func() error { return s.generator.Run(ctx, time.Now, s.fromGenerator) })
+	}
+	if s.cfg.has(SourceCoinbase) {
+		feed := coinbase.New(coinbase.Options{
+			URL: s.cfg.CoinbaseURL, Products: s.cfg.products(), Refused: s.refused, Log: s.deps.Log, Now: time.Now,
+			Stats: &s.coinbase, Stamp: s.fromCoinbase,
+		})
+		g.Go(func() error { return feed.Run(ctx) })
+	}
+	return g.Wait()
+}
+
+func (s *service) openGenerator() {
+	seed := s.cfg.GeneratorSeed
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	s.generator = generator.New(seed, time.Now())
+	s.deps.Log.Info("generator", "seed", seed, "symbols", len(s.generator.Symbols()))
+}
+
+// fromIngest stamps a price that somebody published.
+func (s *service) fromIngest(sym subject.Symbol, q tick.Quote) (tick.Position, error) {
+	s.quieten(sym, q)
+	pos, err := s.stamper.Stamp(sym, q)
+	if err == nil {
+		s.counts.ingest.Add(1)
+	}
+	return pos, err
+}
+
+// fromCoinbase stamps a price of the exchange's.
+func (s *service) fromCoinbase(sym subject.Symbol, q tick.Quote) error {
+	s.quieten(sym, q)
+	_, err := s.stamper.Stamp(sym, q)
+	if err == nil {
+		s.counts.coinbase.Add(1)
+	}
+	return err
+}
+
+// fromGenerator stamps a made-up price.
+func (s *service) fromGenerator(sym subject.Symbol, q tick.Quote) {
+	_, err := s.stamper.Stamp(sym, q)
+	switch {
+	case err == nil:
+		s.counts.generator.Add(1)
+	case !errors.Is(err, stamp.ErrInactive):
+		s.refused.Refuse("generator "+string(sym), err)
+	}
+}
+
+// quieten has the generator leave a symbol alone, before its price from outside is stamped: the other way round a
+// made-up price could come last and stand.
+func (s *service) quieten(sym subject.Symbol, q tick.Quote) {
+	if s.generator != nil {
+		s.generator.Outside(sym, q.Price, time.Now())
+	}
+}
+
+func (s *service) register(meter metric.Meter) (stop func() error, err error) {
+	return measured{
+		counts: &s.counts, stamper: s.stamper, lease: s.lease, refused: s.refused, coinbase: &s.coinbase,
+	}.register(meter)
+}

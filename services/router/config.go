@@ -1,0 +1,45 @@
+package router
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tickfan/tickfan/libs/conf"
+)
+
+// Options are the router's own flags.
+type Options struct {
+	Copies int           `name:"copies" default:"1" help:"How many routers serve each bucket: 1."`
+	Flush  time.Duration `name:"flush" default:"2ms" help:"Least time between two batches to a bucket, 100us to 1s."`
+}
+
+// Bounds of --flush: below, a batch would hold one tick and the machine would do little but publish; above, a price is
+// old before it leaves.
+const (
+	minFlush = 100 * time.Microsecond
+	maxFlush = time.Second
+)
+
+// Config is the configuration of a router process.
+type Config struct {
+	conf.Common `embed:""`
+	Options     `embed:""`
+}
+
+// Validate reports every fault at once, each named by its flag.
+func (o *Options) Validate() error {
+	var faults []error
+	if o.Copies != 1 {
+		faults = append(faults, fmt.Errorf("--copies %d: only 1 is possible: each bucket is served by one router", o.Copies))
+	}
+	if o.Flush < minFlush || o.Flush > maxFlush {
+		faults = append(faults, fmt.Errorf("--flush %s: %s to %s", o.Flush, minFlush, maxFlush))
+	}
+	return errors.Join(faults...)
+}
+
+// Validate reports every fault at once, each named by its flag.
+func (c *Config) Validate() error {
+	return errors.Join(c.Common.Validate(), c.Options.Validate())
+}

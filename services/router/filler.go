@@ -1,0 +1,129 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tickfan/tickfan/libs/ops"
+	"github.com/tickfan/tickfan/services/router/internal/route"
+	"github.com/tickfan/tickfan/services/router/internal/snapshot"
+)
+
+const (
+	readAgain   = 250 * time.Millisecond // after a read of TICKS that failed
+	repairEvery = time.Second            // least time between two repairs: each reads the newest tick of every symbol
+	logEvery    = 10 * time.Second       // between two lines about reads that fail
+)
+
+// Reasons for a repair.
+const (
+	reconnect = "reconnect" // what was published while the connection was cut never came
+	dropped   = "dropped"   // ticks came faster than they were taken
+)
+
+var errCut = errors.New("connection to NATS was cut")
+
+// filler reads newest ticks from TICKS into the loop: once at the start, then whenever some may have been missed. It
+// does not belong to the loop, which goes on meanwhile.
+type filler struct {
+	js      jetstream.JetStream // set before the first fill
+	log     *slog.Logger
+	metrics *metrics
+	asked   chan string
+
+	mu      sync.Mutex
+	abandon context.CancelFunc // ends the read under way, if any
+}
+
+func newFiller(log *slog.Logger, m *metrics) *filler {
+	return &filler{log: log, metrics: m, asked: make(chan string, 1)}
+}
+
+// ask asks for a repair and never blocks. What is asked before a repair begins is mended by that one.
+func (f *filler) ask(reason string) {
+	select {
+	case f.asked <- reason:
+	default:
+	}
+}
+
+// reconnected asks for a repair and ends a read that the cut has left without answers. It does not block.
+func (f *filler) reconnected() {
+	f.ask(reconnect)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.abandon != nil {
+		f.abandon()
+	}
+}
+
+// run repairs when asked, until ctx ends.
+func (f *filler) run(ctx context.Context, loop *route.Loop) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case reason := <-f.asked:
+			began := time.Now()
+			if err := f.fill(ctx, loop, nil); err != nil {
+				return
+			}
+			f.metrics.repaired(ctx, reason)
+			f.log.Info("newest ticks read again", "reason", reason, "took", time.Since(began))
+			if err := pause(ctx, repairEvery-time.Since(began)); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// fill reads until all newest ticks are in the loop; its only error is that ctx, or the loop, has ended. condition says
+// meanwhile why it waits; it may be nil.
+func (f *filler) fill(ctx context.Context, loop *route.Loop, condition *ops.Condition) error {
+	var logged time.Time
+	for {
+		ticks, err := f.read(ctx)
+		if err == nil {
+			return loop.Fill(ctx, ticks)
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if errors.Is(err, snapshot.ErrNoStream) {
+			err = snapshot.ErrNoStream // ordinary where the router started before ingest
+		}
+		condition.Set(err)
+		if time.Since(logged) >= logEvery {
+			logged = time.Now()
+			f.log.Warn("newest ticks not read, trying again", "err", err)
+		}
+		if err := pause(ctx, readAgain); err != nil {
+			return err
+		}
+	}
+}
+
+// read is one attempt.
+func (f *filler) read(ctx context.Context) ([]snapshot.Tick, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	f.mu.Lock()
+	f.abandon = func() { cancel(errCut) }
+	f.mu.Unlock()
+	return snapshot.Read(ctx, f.js)
+}
+
+// pause waits, or returns ctx's cause.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
+	}
+}

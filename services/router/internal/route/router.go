@@ -1,0 +1,169 @@
+package route
+
+import (
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/tickfan/tickfan/proto/control"
+	"github.com/tickfan/tickfan/proto/subject"
+	"github.com/tickfan/tickfan/proto/tick"
+	"github.com/tickfan/tickfan/services/router/internal/batch"
+	"github.com/tickfan/tickfan/services/router/internal/demand"
+	"github.com/tickfan/tickfan/services/router/internal/snapshot"
+	"github.com/tickfan/tickfan/services/router/internal/table"
+)
+
+// Options say what a Router needs. All are needed.
+type Options struct {
+	Region   subject.Region
+	Instance string        // new at each start
+	Window   time.Duration // least time between two batches to a bucket
+	Log      *slog.Logger
+	// Publish sends a message. It must not keep data. An error means that it did not leave.
+	Publish func(subject string, data []byte) error
+	// Stored gives what KV has of a part, so that one which was only ever announced can be given up. It is called
+	// only while serving.
+	Stored func(b subject.Bucket, part int) (control.PartValue, bool)
+}
+
+// Router holds the newest ticks, the interest and the batches. It belongs to one goroutine, but for Stats.
+//
+//	tick --> table --newer--> links of its symbol --> bucket's items --Flush--> fanout.<region>.<bucket>
+//	announcement, KV --> demand --effect--> links; what is new: newest tick + confirmed number --> bucket's items
+type Router struct {
+	o       Options
+	table   *table.Table
+	demand  *demand.Demand
+	sender  *batch.Sender
+	serving bool
+
+	// Only while serving: who wants what, made from demand.
+	links   map[subject.Symbol][]link
+	buckets map[subject.Bucket]*batch.Bucket
+
+	stats  Stats
+	faults faults
+	buf    []byte
+}
+
+// link is one bucket's wish for one symbol. A symbol's links lie side by side, for a tick goes through all of them.
+type link struct {
+	bucket *batch.Bucket
+	slot   batch.Slot
+	every  bool
+}
+
+// New makes a Router that knows nothing and serves nobody.
+func New(o Options) *Router {
+	r := &Router{
+		o:       o,
+		table:   table.New(),
+		demand:  demand.New(),
+		links:   map[subject.Symbol][]link{},
+		buckets: map[subject.Bucket]*batch.Bucket{},
+		faults:  faults{log: o.Log},
+	}
+	r.sender = batch.NewSender(batch.Options{Region: o.Region, Instance: o.Instance, Window: o.Window, Publish: r.publish})
+	return r
+}
+
+const ticksPrefix = "ticks."
+
+// Tick takes a message of ticks.> and keeps payload. One that is not after its symbol's newest is dropped.
+func (r *Router) Tick(subj string, payload []byte, now time.Time) {
+	r.stats.Ticks.Add(1)
+	if !r.tick(subj, payload, now) {
+		r.stats.Old.Add(1)
+	}
+}
+
+// Fill takes what was read from TICKS, which may be older or newer than what came on ticks.>.
+func (r *Router) Fill(ticks []snapshot.Tick, now time.Time) {
+	for _, t := range ticks {
+		if r.tick(t.Subject, t.Payload, now) {
+			r.stats.Repaired.Add(1)
+		}
+	}
+}
+
+// tick tells whether the tick was its symbol's newest, or unreadable, which is counted apart.
+func (r *Router) tick(subj string, payload []byte, now time.Time) bool {
+	h, err := tick.DecodeHead(payload)
+	if err != nil || !strings.HasPrefix(subj, ticksPrefix) || subj[len(ticksPrefix):] != string(h.Symbol) {
+		if err == nil {
+			err = errSubject
+		}
+		r.malformed(KindTick, subj, err, now)
+		return true
+	}
+	e := r.table.Put(h, payload)
+	if e == nil {
+		return false
+	}
+	links := r.links[e.Symbol]
+	for i := range links {
+		if l := &links[i]; l.every {
+			r.sender.Every(l.bucket, payload)
+		} else {
+			r.sender.Latest(l.bucket, &l.slot, payload)
+		}
+	}
+	return true
+}
+
+// Beat takes a message of beat.
+func (r *Router) Beat(payload []byte, now time.Time) {
+	if _, err := tick.DecodeBeat(payload); err != nil {
+		r.malformed(KindBeat, subject.Beat, err, now)
+		return
+	}
+	r.sender.Beat(now)
+}
+
+// Flush sends the batches that are due and returns when it must be called again, the zero time when nothing waits.
+func (r *Router) Flush(now time.Time) (next time.Time) { return r.sender.Flush(now) }
+
+// Turn is what happens every TurnEvery: empty batches for the idle, and the gauges.
+func (r *Router) Turn(now time.Time) {
+	if r.serving {
+		r.sender.Idle(now)
+		r.giveUp(now)
+	}
+	r.stats.Symbols.Store(int64(r.table.Len()))
+	r.stats.Buckets.Store(int64(r.demand.Buckets()))
+	r.stats.Wants.Store(int64(r.demand.Wants()))
+	r.stats.Ahead.Store(int64(r.demand.Ahead()))
+	r.stats.BeatAge.Store(r.sender.BeatAge(now))
+}
+
+// TurnEvery is how often Turn must be called.
+const TurnEvery = batch.IdleEvery / batch.Slots
+
+// Say publishes the router's own beat.
+func (r *Router) Say(leaving bool) {
+	m := control.RouterBeat{Instance: r.o.Instance, Ready: r.serving && !leaving, Leaving: leaving}
+	r.buf = m.Append(r.buf[:0])
+	_ = r.publish(subject.RouterBeat(r.o.Region), r.buf) // counted; the next one says the same
+}
+
+// Finish sends everything that waits, then that this router leaves.
+func (r *Router) Finish(now time.Time) {
+	r.sender.FlushAll(now)
+	r.Say(true)
+}
+
+// publish counts and logs what did not leave, so that nobody else has to.
+func (r *Router) publish(subj string, data []byte) error {
+	err := r.o.Publish(subj, data)
+	if err != nil {
+		r.stats.Errors.Add(1)
+		r.faults.warn(faultPublish, "a message could not be published", time.Now(), "subject", subj, "err", err)
+	}
+	return err
+}
+
+func (r *Router) malformed(kind Kind, subj string, err error, now time.Time) {
+	r.stats.Malformed[kind].Add(1)
+	r.faults.warn(fault(kind), "a message could not be read; it is ignored", now, "subject", subj, "err", err)
+}

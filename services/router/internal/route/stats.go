@@ -1,0 +1,81 @@
+package route
+
+import (
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/tickfan/tickfan/services/router/internal/batch"
+)
+
+// Kind names what could not be read.
+type Kind int
+
+// Kinds of messages that are read.
+const (
+	KindTick Kind = iota
+	KindBeat
+	KindInterest
+	KindNewest
+	Kinds // their number
+)
+
+func (k Kind) String() string { return [Kinds]string{"tick", "beat", "interest", "newest"}[k] }
+
+var (
+	errSubject = errors.New("the tick's symbol is not the one of its subject")
+	errNoReply = errors.New("a request without a subject for its answer")
+)
+
+// Stats count from the start, but for the last block, which is as of the last Turn. They may be read from any
+// goroutine.
+type Stats struct {
+	Ticks     atomic.Int64 // came on ticks.>
+	Old       atomic.Int64 // of those, not after the newest of their symbol
+	Repaired  atomic.Int64 // came from TICKS and were newer than what was known
+	Malformed [Kinds]atomic.Int64
+	Announced atomic.Int64 // parts that came on interest.<region>
+	Requests  atomic.Int64 // for newest ticks
+	Errors    atomic.Int64 // messages that could not be published
+	GivenUp   atomic.Int64 // parts that were announced and never came to stand
+
+	Symbols atomic.Int64 // that have a price
+	Buckets atomic.Int64
+	Wants   atomic.Int64 // pairs of bucket and symbol
+	Ahead   atomic.Int64 // parts announced that KV has not said yet
+	BeatAge atomic.Int64 // milliseconds, tick.NoBeat before the first
+}
+
+// Stats gives the counters.
+func (r *Router) Stats() *Stats { return &r.stats }
+
+// BatchStats gives the counters of batches.
+func (r *Router) BatchStats() *batch.Stats { return r.sender.Stats() }
+
+// fault is one kind of trouble that may come once per message and must not fill the log: each Kind, and these.
+type fault int
+
+const (
+	faultPublish = fault(Kinds) + iota
+	faultKinds
+)
+
+// faultEvery is the least time between two lines about the same trouble.
+const faultEvery = 10 * time.Second
+
+// faults logs the first of each kind in a while and counts the others.
+type faults struct {
+	log  *slog.Logger
+	last [faultKinds]time.Time
+	more [faultKinds]int
+}
+
+func (f *faults) warn(kind fault, msg string, now time.Time, attrs ...any) {
+	if last := f.last[kind]; !last.IsZero() && now.Sub(last) < faultEvery {
+		f.more[kind]++
+		return
+	}
+	f.log.Warn(msg, append(attrs, "more_like_it", f.more[kind])...)
+	f.last[kind], f.more[kind] = now, 0
+}

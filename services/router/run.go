@@ -1,0 +1,229 @@
+package router
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tickfan/tickfan/libs/bus"
+	"github.com/tickfan/tickfan/libs/interest"
+	"github.com/tickfan/tickfan/libs/ops"
+	"github.com/tickfan/tickfan/proto/control"
+	"github.com/tickfan/tickfan/proto/subject"
+	"github.com/tickfan/tickfan/services/router/internal/route"
+)
+
+// Deps is what Run is given.
+type Deps = ops.Deps
+
+const (
+	instanceLen = 10
+
+	// flushTimeout bounds each of the two flushes of a stop: a server that is away must not hold it up.
+	flushTimeout = time.Second
+)
+
+// What the router waits for, in this order, and at the end.
+var (
+	errConnecting  = errors.New("connecting to NATS")
+	errReading     = errors.New("reading newest ticks from stream TICKS")
+	errInterest    = errors.New("waiting for KV store INTEREST (made by the registry)")
+	errSubscribing = errors.New("subscribing")
+	errStopping    = errors.New("stopping")
+)
+
+// Run serves a region's buckets until ctx ends.
+//
+//	ticks.> beat ------------+                   +--> fanout.<region>.<bucket>   numbered batches
+//	interest.<region> -------+--> route.Loop ----+--> _INBOX.…                   newest ticks, answered
+//	router.<region>.newest --+     ^      ^      +--> router.<region>.beat       every 500 ms
+//	                               |      |
+//	TICKS -- filler: at start, ----+      +---- libs/interest <-- KV INTEREST
+//	after a cut, after a drop
+//
+// It starts in an order that leaves no tick between what is read and what is heard: subscribe, flush, read TICKS, load
+// interest, serve, answer requests; then it is ready.
+func Run(ctx context.Context, cfg Config, deps Deps) error {
+	s := &service{cfg: cfg, deps: deps, region: subject.Region(cfg.Region), ready: deps.Ops.Condition("router")}
+	defer s.close()
+	err := s.open(ctx)
+	if err == nil {
+		err = s.serve(ctx)
+	}
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("run router: %w", err)
+	}
+	return nil
+}
+
+type service struct {
+	cfg    Config
+	deps   Deps
+	region subject.Region
+	ready  *ops.Condition
+
+	nc      *nats.Conn
+	drops   *bus.Drops
+	loop    *route.Loop
+	filler  *filler
+	metrics *metrics
+	subs    []*nats.Subscription
+	view    atomic.Pointer[interest.View] // nil until serve has opened it
+}
+
+// open connects and subscribes. What it made so far when it fails, close ends.
+func (s *service) open(ctx context.Context) (err error) {
+	s.ready.Set(errConnecting)
+	meter := s.deps.Ops.Meter("tickfan/router")
+	instance := strings.ToLower(rand.Text()[:instanceLen])
+	s.deps.Log.Info("router is starting", "region", s.region, "instance", instance)
+
+	router := route.New(route.Options{
+		Region:   s.region,
+		Instance: instance,
+		Window:   s.cfg.Flush,
+		Log:      s.deps.Log,
+		Publish:  func(subj string, data []byte) error { return s.nc.Publish(subj, data) },
+		Stored:   func(b subject.Bucket, part int) (control.PartValue, bool) { return s.view.Load().Part(b, part) },
+	})
+	if s.metrics, err = newMetrics(meter, router); err != nil {
+		return err
+	}
+	if s.drops, err = bus.NewDrops(meter); err != nil {
+		return err
+	}
+	s.filler = newFiller(s.deps.Log, s.metrics)
+	s.loop = route.NewLoop(router, func() { s.filler.ask(dropped) })
+	s.nc, err = bus.Connect(ctx, bus.Options{
+		URL:         s.cfg.NATS,
+		Name:        "router " + string(s.region),
+		Log:         s.deps.Log,
+		Meter:       meter,
+		Condition:   s.deps.Ops.Condition("router nats"),
+		Ticks:       true,
+		OnReconnect: s.reconnected,
+	})
+	if err != nil {
+		return err
+	}
+	subs, err := s.loop.Subscribe(s.nc)
+	for name, sub := range subs {
+		s.watch(name, sub)
+	}
+	return err
+}
+
+// reconnected asks for what was published while the connection was cut.
+func (s *service) reconnected() {
+	s.filler.reconnected()
+	if v := s.view.Load(); v != nil {
+		v.Reconnected()
+	}
+}
+
+func (s *service) watch(name string, sub *nats.Subscription) {
+	s.drops.Watch(name, sub)
+	s.subs = append(s.subs, sub)
+}
+
+// serve runs the loop, and on its own goroutine all that is handed over to it, until ctx ends.
+func (s *service) serve(ctx context.Context) error {
+	loopCtx, endLoop := context.WithCancel(context.WithoutCancel(ctx))
+	var loop sync.WaitGroup
+	loop.Go(func() { s.loop.Run(loopCtx) })
+
+	err := s.start(ctx)
+	if err == nil {
+		s.ready.Set(nil)
+		s.deps.SayReady()
+		s.filler.run(ctx, s.loop)
+	}
+
+	s.ready.Set(errStopping)
+	for _, sub := range s.subs {
+		_ = sub.Drain() // fails only where nothing comes any more
+	}
+	// After it all that is due to the subscriptions has arrived; the loop takes that before it ends.
+	s.flush("subscriptions")
+	if v := s.view.Load(); v != nil {
+		v.Close()
+	}
+	endLoop()
+	loop.Wait()
+	s.flush("last batches")
+	return err
+}
+
+// start fills the loop with what is stored and lets it serve.
+func (s *service) start(ctx context.Context) error {
+	js, err := bus.JetStream(ctx, s.nc)
+	if err != nil {
+		return err
+	}
+	// Who reads TICKS before the server knows of the subscriptions misses what is published in between.
+	if err := s.subscribed(ctx); err != nil {
+		return err
+	}
+	s.ready.Set(errReading)
+	s.filler.js = js
+	if err := s.filler.fill(ctx, s.loop, s.ready); err != nil {
+		return err
+	}
+	s.ready.Set(errInterest)
+	view, err := interest.Open(ctx, interest.Options{
+		JS:       js,
+		Log:      s.deps.Log,
+		Meter:    s.deps.Ops.Meter("tickfan/router"),
+		OnChange: s.loop.Change,
+	})
+	if err != nil {
+		return err
+	}
+	s.view.Store(view)
+	if err := s.loop.Serve(ctx); err != nil {
+		return err
+	}
+	s.ready.Set(errSubscribing)
+	sub, err := s.loop.SubscribeNewest(s.nc)
+	if err != nil {
+		return err
+	}
+	s.watch("newest", sub)
+	return s.subscribed(ctx)
+}
+
+// subscribed returns once the server knows of all subscriptions, or with ctx's cause.
+func (s *service) subscribed(ctx context.Context) error {
+	for s.nc.FlushTimeout(flushTimeout) != nil { // cut, which bus logs
+		if err := pause(ctx, readAgain); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *service) flush(what string) {
+	if err := s.nc.FlushTimeout(flushTimeout); err != nil {
+		s.deps.Log.Warn("not flushed before stopping", "what", what, "err", err)
+	}
+}
+
+// close ends what open made.
+func (s *service) close() {
+	if s.nc != nil {
+		s.nc.Close()
+	}
+	if s.drops != nil {
+		_ = s.drops.Close() // made once, ended once
+	}
+	if s.metrics != nil {
+		s.metrics.close()
+	}
+}

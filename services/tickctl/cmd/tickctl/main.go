@@ -1,0 +1,12 @@
+// Command tickctl publishes prices, watches them and decodes what travels on NATS.
+package main
+
+import (
+	"os"
+
+	"github.com/tickfan/tickfan/services/tickctl"
+)
+
+func main() {
+	os.Exit(tickctl.Main(os.Args[1:], tickctl.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
+}

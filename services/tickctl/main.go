@@ -1,0 +1,83 @@
+package tickctl
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// The exit codes.
+const (
+	exitDone  = 0
+	exitFault = 1 // refused, unreachable, not decodable
+	exitUsage = 2 // arguments that make no sense; nothing was done
+)
+
+// Streams are what a command reads and writes.
+type Streams struct {
+	In  io.Reader
+	Out io.Writer // results only
+	Err io.Writer // what went wrong
+}
+
+type cli struct {
+	NATS string `name:"nats" default:"nats://127.0.0.1:4222" env:"TICKFAN_NATS" placeholder:"URL" help:"NATS servers, comma-separated, for pub. Default: nats://127.0.0.1:4222."`
+
+	Pub    pub    `cmd:"" help:"Publish a price of a symbol and show what ingest answers."`
+	Watch  watch  `cmd:"" help:"Show prices as an edge pushes them, a line per update, until Ctrl-C."`
+	Decode decode `cmd:"" help:"Read one NATS payload from stdin and write it as a line of JSON."`
+}
+
+const description = `Publish prices to Tickfan, watch them, look into its messages.
+
+  tickctl pub BTC-USD 64123.51
+  tickctl watch BTC-USD ETH-USD
+  nats sub 'ticks.>' --translate 'tickctl decode'`
+
+// Main runs one command line and gives the exit code: 0 when it did what was asked, 1 when that failed (one line on
+// s.Err says why), 2 for wrong arguments. An interrupted watch has done what was asked.
+func Main(args []string, s Streams) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return command(ctx, args, s)
+}
+
+func command(ctx context.Context, args []string, s Streams) int {
+	var c cli
+	helped := false
+	parser, err := kong.New(&c,
+		kong.Name("tickctl"),
+		kong.Description(description),
+		kong.Writers(s.Out, s.Err),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.Exit(func(int) { helped = true }),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(&c, s),
+	)
+	if err != nil {
+		fmt.Fprintf(s.Err, "tickctl: read flags: %v\n", err)
+		return exitUsage
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	parsed, err := parser.Parse(args)
+	switch {
+	case helped:
+		return exitDone
+	case err != nil:
+		fmt.Fprintf(s.Err, "tickctl: %v; see tickctl --help\n", err)
+		return exitUsage
+	}
+	if err := parsed.Run(); err != nil {
+		fmt.Fprintf(s.Err, "tickctl: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
+		return exitFault
+	}
+	return exitDone
+}

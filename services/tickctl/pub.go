@@ -1,0 +1,92 @@
+package tickctl
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tickfan/tickfan/libs/bus"
+	"github.com/tickfan/tickfan/proto/control"
+	"github.com/tickfan/tickfan/proto/subject"
+	"github.com/tickfan/tickfan/proto/tick"
+)
+
+type pub struct {
+	Symbol  string        `arg:"" help:"Symbol, e.g. BTC-USD: 1 to 32 of A-Z 0-9 - _."`
+	Price   string        `arg:"" help:"Price as a decimal, e.g. 64123.51, or a JSON object as ingest takes it, e.g. '{\"price\":\"64123.51\",\"bid\":\"64123.50\"}'."`
+	Bid     string        `name:"bid" placeholder:"PRICE" help:"Best bid."`
+	Ask     string        `name:"ask" placeholder:"PRICE" help:"Best ask."`
+	Timeout time.Duration `name:"timeout" default:"2s" help:"How long to wait for NATS and for the answer."`
+}
+
+// Run sends the price as a request. A refusal is a *code.Error.
+func (p *pub) Run(ctx context.Context, c *cli, s Streams) error {
+	symbol, err := subject.ParseSymbol(p.Symbol)
+	if err != nil {
+		return err
+	}
+	payload, err := p.payload()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, p.Timeout, fmt.Errorf("no answer within %s; is nats-server or dev running there?", p.Timeout))
+	defer cancel()
+	nc, err := bus.Connect(ctx, bus.Options{URL: c.NATS, Name: "tickctl", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+
+	at := subject.Ingest(symbol)
+	msg, err := nc.RequestWithContext(ctx, at, payload)
+	switch {
+	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("no ingest answered on %s; is ingest or dev running, and connected to %s?", at, nc.ConnectedUrlRedacted())
+	case errors.Is(err, context.Canceled):
+		return context.Cause(ctx)
+	case err != nil:
+		return fmt.Errorf("publish on %s: %w", at, err)
+	}
+	var answer control.IngestAnswer
+	switch err := json.Unmarshal(msg.Data, &answer); {
+	case err != nil:
+		return fmt.Errorf("read answer on %s: %w", at, err)
+	case answer.Error != nil:
+		return fmt.Errorf("%s refused: %w", symbol, answer.Error)
+	case !answer.OK:
+		return fmt.Errorf("answer on %s is neither ok nor an error: %.100q", at, msg.Data)
+	}
+	_, err = fmt.Fprintf(s.Out, "%s %s ok epoch=%d seq=%d\n", symbol, price(payload), answer.Epoch, answer.Seq)
+	return err
+}
+
+// payload is what was given, as it was given: ingest is the judge of prices.
+func (p *pub) payload() ([]byte, error) {
+	quoted := p.Bid != "" || p.Ask != ""
+	switch object := strings.HasPrefix(strings.TrimSpace(p.Price), "{"); {
+	case object && quoted:
+		return nil, errors.New("--bid and --ask go with a plain price; a JSON object holds its own")
+	case object || !quoted:
+		return []byte(p.Price), nil
+	}
+	return json.Marshal(struct {
+		Price string `json:"price"`
+		Bid   string `json:"bid,omitempty"`
+		Ask   string `json:"ask,omitempty"`
+	}{p.Price, p.Bid, p.Ask})
+}
+
+// price is the price in a payload that ingest has taken.
+func price(payload []byte) string {
+	q, err := tick.ParseQuote(payload, time.Now())
+	if err != nil {
+		return string(payload)
+	}
+	return q.Price.String()
+}

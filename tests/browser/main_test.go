@@ -1,0 +1,11 @@
+//go:build browser
+
+package browser
+
+import (
+	"testing"
+
+	"github.com/tickfan/tickfan/libs/natstest"
+)
+
+func TestMain(m *testing.M) { natstest.Main(m) }
