@@ -24,10 +24,15 @@ func Env(cfg any) []string {
 }
 
 // Elsewhere lists variables that some service or tool of Tickfan reads though another does
-// not, so that one environment may be given to all of them. A service's own variables need
-// not be here, nor those of [Common].
+// not, so that one environment may be given to all of them. Those of [Common] need not be
+// here; that nothing else is missing is a test of tests/arch.
 func Elsewhere() []string {
-	return []string{}
+	return []string{
+		"TICKFAN_ADVERTISE", "TICKFAN_COINBASE_PRODUCTS", "TICKFAN_COINBASE_URL", "TICKFAN_COPIES",
+		"TICKFAN_DATA", "TICKFAN_FLUSH", "TICKFAN_GENERATOR_SEED", "TICKFAN_HISTORY", "TICKFAN_IDLE",
+		"TICKFAN_LISTEN", "TICKFAN_MAX_CONNS", "TICKFAN_MAX_SYMBOLS", "TICKFAN_NAME", "TICKFAN_NATS_PORT",
+		"TICKFAN_ORIGIN", "TICKFAN_REPLICAS", "TICKFAN_SOURCE", "TICKFAN_WRITE_GAP",
+	}
 }
 
 // UnknownEnv reports each TICKFAN_ variable of environ ("NAME=value", as of os.Environ)

@@ -112,7 +112,8 @@ func runService(ctx context.Context, service string, common *conf.Common, log *s
 	if err != nil {
 		return err
 	}
-	log.Info("ops is listening", "addr", ln.Addr().String())
+	common.Ops = ln.Addr().String() // port 0 has become a real one, which run may want to tell
+	log.Info("ops is listening", "addr", common.Ops)
 
 	g, gctx := errgroup.WithContext(ctx)
 	// /readyz must say "not ready" while run drains, so ops outlives ctx until run is done.

@@ -112,11 +112,12 @@ func dataFolder(cfg Config) (path string, remove func(), err error) {
 	return path, func() { _ = os.RemoveAll(path) }, nil
 }
 
-// fixPort replaces port 0 by a free one, so that what is printed can be clicked.
+// fixPort finds a taken port before anything is started, and replaces port 0 by a free one, so that what is printed can
+// be clicked.
 func fixPort(addr string) (string, error) {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil || port != "0" {
-		return addr, err
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", err
 	}
 	ln, err := ops.Listen("--listen", addr)
 	if err != nil {

@@ -3,7 +3,6 @@ package ingest
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -64,11 +63,11 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 		return err
 	}
 
-	s.stamper = stamp.New(ticks, cfg.MaxSymbols, time.Now)
+	s.stamper = stamp.New(ticks, cfg.MaxSymbols, wall)
 	s.refused = refusal.New(deps.Log, time.Now)
 	s.lease = lease.New(lease.Options{
 		JetStream: s.js, Instance: s.instance, Replicas: cfg.Replicas, Holder: s,
-		Condition: leaseCondition, Log: deps.Log, Now: time.Now, Began: s.began,
+		Condition: leaseCondition, Log: deps.Log, Now: wall, Began: s.began,
 	})
 	if cfg.has(SourceGenerator) {
 		s.openGenerator()
@@ -133,8 +132,13 @@ func (s *service) serve(ctx context.Context, in *intake.Intake, ticks, feed *nat
 	outer.Go(func() error { return in.Run(taking) })
 	outer.Go(func() error { return s.sources(taking) })
 	err := outer.Wait()
-	if ferr := errors.Join(ticks.FlushTimeout(flushTimeout), feed.FlushTimeout(flushTimeout)); ferr != nil {
-		s.deps.Log.Warn("last ticks and answers not flushed", "err", ferr)
+	for _, nc := range []*nats.Conn{ticks, feed} { // an answer follows its tick
+		if !nc.IsConnected() {
+			continue // it would only wait; what was handed to the dead connection is lost
+		}
+		if ferr := nc.FlushTimeout(flushTimeout); ferr != nil {
+			s.deps.Log.Warn("last messages not flushed", "err", ferr)
+		}
 	}
 	release()
 	if ierr := inner.Wait(); err == nil {
@@ -189,6 +193,11 @@ func (s *service) beat(ctx context.Context) error {
 		}
 	}
 }
+
+// wall is the time without Go's monotonic reading, which stands still while a machine sleeps or a virtual one is
+// frozen. Who compares such times finds that a pause took place. A clock that is set forward looks like one too, and
+// costs an answered refresh.
+func wall() time.Time { return time.Now().Round(0) }
 
 // newInstance names this run, so that two of them are told apart in LEADER and in the log.
 func newInstance() string { return "ingest-" + strings.ToLower(rand.Text()[:6]) }

@@ -199,7 +199,7 @@ func TestStopAnswers(t *testing.T) {
 	}
 	const n = 200
 	for j := range n {
-		payload := encode(t, want(subject.NewBucket(alice, 0), uint64(j+1), control.Set{"BTC-USD": control.Latest}))
+		payload := encode(t, want(subject.NewBucket(alice, j), 1, control.Set{"BTC-USD": control.Latest}))
 		if err := b.nc.PublishRequest(subject.Registry(region, subject.EndpointInterest), inbox, payload); err != nil {
 			t.Fatal(err)
 		}

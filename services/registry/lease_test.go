@@ -73,6 +73,20 @@ func TestHeartbeatMakesAndRenewsLease(t *testing.T) {
 	}
 }
 
+// Each registry's view lags behind what the other wrote a moment ago.
+func TestHeartbeatsAtTwoRegistries(t *testing.T) {
+	b := newBench(t)
+	b.start(slow)
+	b.start(slow)
+	for n := range 100 {
+		b.heartbeat(beat(alice, n))
+	}
+	natstest.Eventually(t, soon, func() bool {
+		edges := ask[control.EdgesAnswer](b, subject.EndpointEdges, nil).Edges
+		return len(edges) == 1 && edges[0].Connections == 99
+	}, "the last heartbeat stands")
+}
+
 func TestLocate(t *testing.T) {
 	b := newBench(t)
 	b.start(slow)

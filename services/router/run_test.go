@@ -300,6 +300,9 @@ func TestBeat(t *testing.T) {
 	if f.mu.Lock(); !f.noBeat {
 		t.Error("a beat age although there was none")
 	}
+	if age := r.metric("tickfan_router_beat_age_milliseconds", ""); age != tick.NoBeat {
+		t.Errorf("a beat age of %v in the metric although there was none", age)
+	}
 	f.mu.Unlock()
 	beat := tick.BeatMsg{Epoch: 1, Count: 0, Time: 1}
 	if err := w.nc.Publish(subject.Beat, beat.Append(nil)); err != nil {

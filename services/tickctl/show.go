@@ -62,7 +62,11 @@ func (t *table) event(event tickfan.Event) error {
 		}
 		return t.note(e.Symbol, fmt.Sprintf("gap: ticks %d to %s of epoch %d are missing", e.From, to, e.Epoch))
 	case tickfan.Stale:
-		return t.note("", fmt.Sprintf("stale: nothing heard from ingest for %s; prices may be old", short(e.Age)))
+		silence := ""
+		if e.Age > 0 {
+			silence = " for " + short(e.Age)
+		}
+		return t.note("", "stale: nothing heard from ingest"+silence+"; prices may be old")
 	case tickfan.Fresh:
 		return t.note("", "fresh: ingest is heard again")
 	case tickfan.Connected:

@@ -26,7 +26,8 @@ type Ack struct {
 }
 
 // Subscribe asks for symbols, which are all subscribed or, on an error, none. The first tick of each is its newest
-// price, unless After says where to go on. A symbol that is subscribed already takes the new mode and rate.
+// price, unless After says where to go on. A symbol that is subscribed already takes the new mode and rate; a price that
+// was handed out is not handed out again.
 //
 // It returns when the edge has answered; without a connection it waits for the next. An edge's refusal is a
 // *code.Error (bad_symbol, too_many_symbols, bad_mode …), a closed Client's error is ErrClosed or what ended it. When

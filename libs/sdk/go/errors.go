@@ -49,10 +49,10 @@ type refusal struct {
 
 func (e *refusal) Error() string {
 	s := fmt.Sprintf("answered %d %s", e.status, http.StatusText(e.status))
-	if e.fault != nil {
-		s += ": " + e.fault.Error()
+	if e.fault == nil {
+		return s + ", not in the words of a Tickfan edge"
 	}
-	return s
+	return s + ": " + e.fault.Error()
 }
 
 func (e *refusal) Unwrap() error {

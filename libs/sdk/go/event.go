@@ -37,8 +37,9 @@ type Gap struct {
 	From, To uint64
 }
 
-// Stale says that the edge has heard nothing from the source of all prices for Age, so that prices shown may be old.
-// It comes again every few seconds while that lasts. A symbol that merely does not trade is not stale.
+// Stale says that the edge has heard nothing from the source of all prices for Age (0 where it does not know), so that
+// prices shown may be old. It comes again every few seconds while that lasts. A symbol that merely does not trade is not
+// stale.
 type Stale struct{ Age time.Duration }
 
 // Fresh says that what Stale told of is over.

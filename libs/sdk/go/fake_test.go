@@ -25,7 +25,9 @@ type fakeEdge struct {
 	headers  chan http.Header                 // of each handshake
 	refuse   func(n int64) string             // what to answer the n-th handshake with, from 0, instead of upgrading; "": upgrade
 	dialed   func(address string, n int) bool // whether a network connection may be made
-	ahead    time.Duration                    // of its clock
+	ahead    atomic.Int64                     // nanoseconds of its clock
+	stuck    atomic.Bool                      // it reads nothing until free is closed
+	free     chan struct{}
 
 	attempts atomic.Int64
 	dials    atomic.Int64
@@ -33,7 +35,7 @@ type fakeEdge struct {
 }
 
 func newFakeEdge() *fakeEdge {
-	return &fakeEdge{sessions: make(chan *fakeSession, 64), headers: make(chan http.Header, 1024)}
+	return &fakeEdge{sessions: make(chan *fakeSession, 64), headers: make(chan http.Header, 1024), free: make(chan struct{})}
 }
 
 // pipe is an Options.NetDial.
@@ -73,6 +75,9 @@ func (e *fakeEdge) serve(conn net.Conn) {
 	}
 	s.ws, s.conn = ws, conn
 	e.sessions <- s
+	if e.stuck.Load() {
+		<-e.free
+	}
 	ws.ReadLoop()
 }
 
@@ -105,7 +110,7 @@ func (s *fakeSession) OnMessage(_ *gws.Conn, m *gws.Message) {
 	default:
 		s.pings.Add(1)
 		if !s.mute.Load() {
-			s.say(session.Message{Op: session.OpPong, ID: r.ID, TS: time.Now().Add(s.edge.ahead).UnixMicro()})
+			s.say(session.Message{Op: session.OpPong, ID: r.ID, TS: time.Now().Add(time.Duration(s.edge.ahead.Load())).UnixMicro()})
 		}
 	}
 }

@@ -490,3 +490,50 @@ func TestCloseAtAnyMoment(t *testing.T) {
 		}
 	})
 }
+
+// A write that an edge takes no byte of must not hold up Close until it times out. (Not in a bubble: gws waits for it
+// on a mutex.)
+func TestCloseWhileAWriteIsStuck(t *testing.T) {
+	e := newFakeEdge()
+	e.stuck.Store(true)
+	c, err := tickfan.Dial(t.Context(), "ws://edge", tickfan.Options{NetDial: e.pipe})
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan struct{})
+	go func() {
+		c.Close()
+		close(closed)
+	}()
+	select {
+	case <-closed: // after a second
+	case <-time.After(9 * time.Second): // a write times out after ten
+		t.Error("still closing")
+	}
+	close(e.free)
+	e.running.Wait()
+	<-closed
+}
+
+// A gap that runs to the end of an epoch leaves a position that the protocol can say.
+func TestResumeAfterAnOpenGap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newFakeEdge()
+		c, s := e.dial(t, tickfan.Options{})
+		next[tickfan.Connected](t, c)
+		subscribe(t, c, s, []string{"BTC-USD"}, tickfan.Every())
+		s.tick("BTC-USD", 5, 1, "1")
+		s.say(session.Message{Op: session.OpGap, Symbol: "BTC-USD", Epoch: 5, From: 2})
+		wantTick(t, c, "BTC-USD", 5, 1)
+		wantGap(t, c, tickfan.Gap{Symbol: "BTC-USD", Epoch: 5, From: 2})
+		s.sever()
+		next[tickfan.Disconnected](t, c)
+		s = <-e.sessions
+		next[tickfan.Connected](t, c)
+		if r := s.agree(); r.After["BTC-USD"] != (tickfan.Position{Epoch: 5, Seq: 1<<53 - 1}) {
+			t.Errorf("asked for %+v", r)
+		}
+		s.tick("BTC-USD", 6, 1, "1")
+		wantTick(t, c, "BTC-USD", 6, 1)
+	})
+}

@@ -74,6 +74,8 @@ func TestLatestNeverGoesBack(t *testing.T) {
 		s.tick("BTC-USD", 2, 6, "1")
 		s.tick("BTC-USD", 1, 99, "1")
 		s.tick("ETH-USD", 2, 1, "1") // never subscribed
+		s.say(session.Message{Op: session.OpFresh})
+		next[tickfan.Fresh](t, c)
 		s.tick("BTC-USD", 2, 9, "1")
 		wantTick(t, c, "BTC-USD", 2, 9)
 	})
@@ -180,6 +182,10 @@ func TestChangeOfMode(t *testing.T) {
 		s.tick("BTC-USD", 1, 6, "1")
 		s.tick("BTC-USD", 1, 20, "1")
 		wantTick(t, c, "BTC-USD", 1, 20)
+
+		subscribe(t, c, s, []string{"BTC-USD"}, tickfan.Every()) // a start anew
+		s.tick("BTC-USD", 1, 30, "1")
+		wantTick(t, c, "BTC-USD", 1, 30)
 	})
 }
 
@@ -333,7 +339,7 @@ func TestRefusedSubscribe(t *testing.T) {
 func TestClockOfTheEdge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newFakeEdge()
-		e.ahead = 5 * time.Second
+		e.ahead.Store(int64(5 * time.Second))
 		c, s := e.dial(t, tickfan.Options{})
 		synctest.Wait()
 		if c.Offset() != 5*time.Second || c.RTT() != 0 {
@@ -347,6 +353,14 @@ func TestClockOfTheEdge(t *testing.T) {
 		synctest.Wait()
 		if n := s.pings.Load(); n != 5 {
 			t.Errorf("%d pings in a minute, want one at once and four more", n)
+		}
+
+		e.ahead.Store(int64(-time.Hour)) // another edge, another clock
+		s.sever()
+		<-e.sessions
+		synctest.Wait()
+		if c.Offset().Round(time.Microsecond) != -time.Hour { // the protocol has microseconds
+			t.Errorf("offset %s after the reconnect", c.Offset())
 		}
 	})
 }

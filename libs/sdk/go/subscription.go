@@ -1,10 +1,9 @@
 package tickfan
 
-import (
-	"math"
+import "github.com/tickfan/tickfan/proto/session"
 
-	"github.com/tickfan/tickfan/proto/session"
-)
+// maxSeq is above every seq, and still an integer of the protocol.
+const maxSeq = 1<<53 - 1
 
 // subscription is one symbol: how it is subscribed and where it stands.
 type subscription struct {
@@ -50,7 +49,7 @@ func (s *subscription) expected(epoch uint64) uint64 {
 func (s *subscription) gap(g Gap) (Gap, bool) {
 	end := Position{Epoch: g.Epoch, Seq: g.To}
 	if g.To == 0 {
-		end.Seq = math.MaxUint64
+		end.Seq = maxSeq
 	}
 	if !end.After(s.last) {
 		return g, false

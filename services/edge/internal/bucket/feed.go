@@ -88,11 +88,11 @@ func (f *feed) batch(b *Bucket, data []byte, now int64) {
 		f.beat = max(f.beat, now-m.BeatAge*int64(time.Millisecond))
 	}
 	r := f.routers[m.Router]
-	switch {
-	case r == nil:
+	if r == nil { // a bucket is nobody else's, so a router's first batch to it is number 1
 		r = &routerState{}
 		f.routers[m.Router] = r
-	case m.Number > r.number+1:
+	}
+	if m.Number > r.number+1 {
 		st.Holes.Add(1)
 		f.resync(b, now)
 	}

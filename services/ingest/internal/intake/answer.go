@@ -3,6 +3,7 @@ package intake
 import (
 	"encoding/json"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -26,6 +27,7 @@ type answerer struct {
 	ticks   *nats.Conn
 	log     *slog.Logger
 	waiting chan answer
+	flushes atomic.Int64 // so far
 }
 
 type answer struct {
@@ -57,6 +59,7 @@ func (a *answerer) run() {
 	for first := range a.waiting {
 		batch = a.gather(append(batch[:0], first))
 		err := a.ticks.FlushTimeout(flushTimeout)
+		a.flushes.Add(1)
 		now := a.reconnects()
 		for _, ans := range batch {
 			switch {

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/tickfan/tickfan/proto/code"
 	"github.com/tickfan/tickfan/proto/subject"
 	"github.com/tickfan/tickfan/proto/tick"
@@ -127,6 +129,9 @@ func (s *Stamper) Stamp(sym subject.Symbol, q tick.Quote) (tick.Position, error)
 	}
 	s.buf = t.Append(s.buf[:0])
 	if err := s.pub.Publish(l.subject, s.buf); err != nil {
+		if errors.Is(err, nats.ErrReconnectBufExceeded) { // its buffer has no room for a stale price, on purpose
+			err = errors.New("not connected")
+		}
 		return tick.Position{}, code.Errorf(code.Unavailable, "NATS takes no prices now: %v", err)
 	}
 	l.seq++

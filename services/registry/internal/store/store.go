@@ -19,6 +19,7 @@ const (
 	ask       = 2 * time.Second // for one answer of JetStream
 	askMake   = 5 * time.Second // a cluster places the replicas first
 	makeAgain = time.Second
+	lookEvery = 5 // of makeAgain
 	logEvery  = 10 * time.Second
 )
 
@@ -76,24 +77,25 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 }
 
-// Keep makes the store again when it was deleted or lost, until ctx ends.
+// Keep makes the store again when it was deleted or lost, until ctx ends: soon after an operation missed it, and else,
+// since a store that nobody writes is not missed, every few seconds.
 func (s *Store) Keep(ctx context.Context) {
 	ticker := time.NewTicker(makeAgain)
 	defer ticker.Stop()
-	for {
+	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		if !s.missing.Load() {
-			continue
-		}
-		if err := s.make(ctx); err != nil {
-			s.o.Log.Debug("KV store not made", "err", err)
+		if n%lookEvery != 0 && !s.missing.Load() {
 			continue
 		}
 		s.missing.Store(false)
+		if err := s.make(ctx); err != nil {
+			s.missing.Store(true)
+			s.o.Log.Debug("KV store not found or made", "err", err)
+		}
 	}
 }
 
@@ -112,15 +114,16 @@ func (s *Store) make(ctx context.Context) error {
 		return fmt.Errorf("find: %w", err)
 	}
 	config := stream.CachedInfo().Config
-	switch {
-	case !config.AllowMsgTTL || config.SubjectDeleteMarkerTTL == 0:
+	if !config.AllowMsgTTL || config.SubjectDeleteMarkerTTL == 0 {
 		return fmt.Errorf("stream KV_%s takes no time to live per key: it was not made by a registry; delete it", s.o.Name)
-	case config.Replicas != s.o.Replicas:
+	}
+	if s.stream != nil {
+		return nil // it is by name, and serves a stream that was made again, too
+	}
+	s.stream = stream
+	if config.Replicas != s.o.Replicas {
 		s.o.Log.Warn("KV store has another number of replicas than asked for; it stays as it is",
 			"has", config.Replicas, "asked", s.o.Replicas)
-	}
-	if s.stream == nil {
-		s.stream = stream // by name: it serves a stream that is made again, too
 	}
 	return nil
 }
@@ -206,13 +209,6 @@ func (s *Store) publish(ctx context.Context, m *nats.Msg, revision uint64, ttl t
 	return err
 }
 
-// isConflict tells the refusal of a compare-and-set. A stream with replicas has a code of its own for it.
-func isConflict(err error) bool {
-	var api *jetstream.APIError
-	return errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
-		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
-}
-
 func (s *Store) subject(key string) string { return "$KV." + s.o.Name + "." + key }
 
 func (s *Store) observe(op Op, began time.Time, errp *error) {
@@ -227,4 +223,11 @@ func (s *Store) observe(op Op, began time.Time, errp *error) {
 		}
 	}
 	s.o.Observe(s.o.Name, op, time.Since(began), err)
+}
+
+// isConflict tells the refusal of a compare-and-set. A stream with replicas has a code of its own for it.
+func isConflict(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
+		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }

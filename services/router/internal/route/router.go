@@ -65,6 +65,7 @@ func New(o Options) *Router {
 		faults:  faults{log: o.Log},
 	}
 	r.sender = batch.NewSender(batch.Options{Region: o.Region, Instance: o.Instance, Window: o.Window, Publish: r.publish})
+	r.stats.BeatAge.Store(tick.NoBeat)
 	return r
 }
 

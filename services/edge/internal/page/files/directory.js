@@ -3,7 +3,7 @@
 const LOOK_EVERY = 2_000; // ms; an edge may keep its list for 2 s, and a new symbol shall show within 5
 const ANSWER_WITHIN = 4_000; // ms
 const MOST = 1_000; // symbols that one connection may hold
-const AT_ONCE = 250; // symbols in one request, so that a refusal concerns few
+const AT_ONCE = 100; // symbols in one request: a refusal concerns few, and making their rows is no long task
 const LONGEST_PAUSE = 60_000; // ms; an edge closes after 100 refusals, and then for good
 const FORGET_AFTER = 30_000; // ms that a symbol may be missing from the list
 

@@ -110,7 +110,9 @@ function commonHead(a, b) {
   return n;
 }
 
+// percent is at most nine characters, however odd the price that it counts from.
 function percent(change) {
-  const text = Math.abs(change).toFixed(2);
+  const size = Math.abs(change);
+  const text = size < 1000 ? size.toFixed(2) : size < 1e6 ? size.toFixed(0) : size.toExponential(0);
   return `${Number(text) === 0 ? '' : change > 0 ? '+' : '\u2212'}${text}%`;
 }

@@ -1,7 +1,7 @@
 // Trail is the prices of the last minutes of one symbol, at most one a second, as a line to draw.
 
 export const SPAN = 300; // seconds shown, and so the most points that are kept
-const LEAST = 30; // seconds shown when the symbol is new: a line of few points is stretched no further
+const LEAST = 10; // seconds shown when the symbol is new: a line of few points is stretched no further
 
 export class Trail {
   #second = new Uint32Array(SPAN);

@@ -168,7 +168,7 @@ func (c *conn) OnMessage(_ *gws.Conn, m *gws.Message) {
 		if answer.Type == typeSubscriptions {
 			c.quiet = silenceNoBeats
 			if len(answer.products(typeHeartbeat)) > 0 {
-				c.quiet = silence
+				c.quiet = c.feed.silence
 			}
 		}
 		select {

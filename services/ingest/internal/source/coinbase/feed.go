@@ -39,11 +39,12 @@ type Feed struct {
 	refused  map[string]time.Time // products refused, and until when they are not asked for
 	singly   bool                 // ask for one product a call: a call for many was refused
 	backoff  backoff
+	silence  time.Duration
 }
 
 // New returns a Feed; Run connects.
 func New(o Options) *Feed {
-	f := &Feed{o: o, products: map[string]*product{}, refused: map[string]time.Time{}}
+	f := &Feed{o: o, products: map[string]*product{}, refused: map[string]time.Time{}, silence: silence}
 	for _, s := range o.Products {
 		f.products[string(s)] = &product{symbol: s}
 	}
@@ -152,7 +153,7 @@ func cut(s string) string {
 	return s
 }
 
-// refusal is what the exchange answered to a subscribe call.
+// refusedError is what the exchange answered to a subscribe call.
 type refusedError struct{ reason string }
 
 func (e *refusedError) Error() string { return fmt.Sprintf("the exchange refused: %s", cut(e.reason)) }

@@ -42,9 +42,9 @@ func TestSameSeedSameMarket(t *testing.T) {
 func value(d tick.Decimal) float64 { return float64(d.Coef()) / math.Pow10(d.Scale()) }
 
 func TestBelievable(t *testing.T) {
-	const minutes = 90 // over an hour's end
-	g := New(42, opening)
-	all := run(g, opening, minutes*time.Minute, 100*time.Millisecond)
+	const minutes = 25
+	from := opening.Truncate(time.Hour).Add(50 * time.Minute) // over an hour's end
+	all := run(New(42, from), from, minutes*time.Minute, 100*time.Millisecond)
 	perSecond := float64(len(all)) / (minutes * 60)
 	if perSecond < 60 || perSecond > 120 {
 		t.Errorf("%.1f ticks a second, want 60 to 120", perSecond)
@@ -182,7 +182,7 @@ func TestAbsurdOutsidePrices(t *testing.T) {
 		price := tick.MustDecimal(s)
 		g.Outside("BTC-USD", price, opening)
 		n := 0
-		for _, m := range run(g, opening, Quiet+5*time.Minute, 100*time.Millisecond) {
+		for _, m := range run(g, opening, Quiet+time.Minute, 100*time.Millisecond) {
 			if m.sym != "BTC-USD" {
 				continue
 			}

@@ -1,0 +1,50 @@
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules --no-builtin-variables --warn-undefined-variables
+.DEFAULT_GOAL := help
+
+COMMANDS := ingest router registry edge dev tickctl
+ARGS ?=
+
+.PHONY: help build dev test test-race test-browser lint mods bench-short fuzz-short fmt clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+
+build: ## Put the commands into bin/: ingest router registry edge dev tickctl
+	go build -trimpath -o bin/ $(foreach c,$(COMMANDS),./services/$c/cmd/$c)
+
+dev: ## Run everything in one process: page on http://localhost:8080; flags in ARGS="--listen 127.0.0.1:8081"
+	@echo "Building. The first build takes about a minute."
+	@go build -trimpath -o bin/ ./services/dev/cmd/dev ./services/tickctl/cmd/tickctl
+	@exec bin/dev $(ARGS)
+
+test: ## Run all tests but the browser's; FEEDS=<folder> plays recorded exchange traffic
+	@scripts/test.sh
+
+test-race: ## The same with the race detector
+	@scripts/test.sh -race
+
+test-browser: ## Test the page in a real Chromium; installs Debian's when there is none
+	@scripts/browser.sh
+
+lint: ## gofmt, vet and staticcheck over all modules; what is not for this system compiles too
+	@scripts/lint.sh
+
+mods: ## Each module builds by itself; go.mod, go.sum and go.work are tidy and in step
+	@scripts/mods.sh
+
+bench-short: ## Run each benchmark for a moment, so that none rots
+	@scripts/bench.sh 20x
+
+fuzz-short: ## Fuzz each decoder for some seconds
+	@scripts/fuzz.sh 20000x
+
+fmt: ## Format the Go code
+	gofmt -w .
+
+clean: ## Remove bin/
+	rm -rf bin

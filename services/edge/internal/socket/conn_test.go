@@ -1,0 +1,340 @@
+package socket
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tickfan/tickfan/libs/natstest"
+)
+
+func TestMain(m *testing.M) { natstest.Main(m) }
+
+const wait = 10 * time.Second
+
+// pair is a Conn and its client's end. The client's receive buffer is small, so that refusals come soon.
+func pair(t *testing.T, writable func()) (*Conn, *net.TCPConn) {
+	t.Helper()
+	p, err := NewPoller()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	nc, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := nc.(*net.TCPConn)
+	if err := client.SetReadBuffer(4 << 10); err != nil {
+		t.Fatal(err)
+	}
+	s, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	c, err := New(s.(*net.TCPConn), nil, p, writable, func() int64 { return int64(time.Since(start)) + 1 })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = client.Close()
+		c.Linger()
+		p.Close()
+	})
+	return c, client
+}
+
+// frame is a test frame: length, number, filling.
+func frame(n, size int) []byte {
+	p := binary.BigEndian.AppendUint32(nil, uint32(size))
+	p = binary.BigEndian.AppendUint32(p, uint32(n))
+	return append(p, bytes.Repeat([]byte{byte(n)}, size)...)
+}
+
+func readFrame(r io.Reader) (n int, err error) {
+	var head [8]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return 0, err
+	}
+	body := make([]byte, binary.BigEndian.Uint32(head[:]))
+	n = int(binary.BigEndian.Uint32(head[4:]))
+	if _, err := io.ReadFull(r, body); err != nil {
+		return 0, err
+	}
+	for _, b := range body {
+		if b != byte(n) {
+			return 0, errors.New("a frame is torn")
+		}
+	}
+	return n, nil
+}
+
+// A client that reads slowly gets whole frames in order, whatever the kernel refuses or cuts; what was not sent stays the
+// caller's, and comes when the socket can be written to.
+func TestWholeFramesInOrder(t *testing.T) {
+	ready := make(chan struct{}, 1)
+	c, client := pair(t, func() {
+		select {
+		case ready <- struct{}{}:
+		default:
+		}
+	})
+	const frames = 600 // a window of 4 KB lets some 50 KB through a second
+	got := make(chan error, 1)
+	go func() {
+		for want := range frames {
+			n, err := readFrame(client)
+			if err == nil && n != want {
+				err = errors.New("frames are out of order")
+			}
+			if err != nil {
+				got <- err
+				return
+			}
+		}
+		got <- nil
+	}()
+	var f Flush
+	refused, cut := 0, 0
+	for next := 0; next < frames; {
+		f.Reset()
+		for i := range min(1+rand.IntN(40), frames-next) {
+			f.Frames = append(f.Frames, frame(next+i, rand.IntN(400))...)
+			f.Ends = append(f.Ends, int32(len(f.Frames)))
+		}
+		r, err := c.WriteFrames(&f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next += r.Sent
+		if r.Blocked {
+			refused++
+			if r.Sent > 0 && r.Sent < len(f.Ends) {
+				cut++
+			}
+			select {
+			case <-ready:
+			case <-time.After(wait):
+				t.Fatal("the socket never can be written to again")
+			}
+		}
+	}
+	for { // the rest of the last frame
+		f.Reset()
+		r, err := c.WriteFrames(&f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !r.Blocked {
+			break
+		}
+		<-ready
+	}
+	select {
+	case err := <-got:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(wait):
+		t.Fatal("not all frames came")
+	}
+	if refused == 0 {
+		t.Error("no write was refused: the test shows nothing")
+	}
+	t.Logf("%d writes refused, %d cut between frames", refused, cut)
+}
+
+// fill writes until the socket refuses.
+func fill(t *testing.T, c *Conn) (sent int) {
+	t.Helper()
+	var f Flush
+	for range 10000 {
+		f.Reset()
+		f.Frames = append(f.Frames, frame(sent, 1000)...)
+		f.Ends = append(f.Ends, int32(len(f.Frames)))
+		r, err := c.WriteFrames(&f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent += r.Sent
+		if r.Blocked {
+			return sent
+		}
+	}
+	t.Fatal("the socket never refuses")
+	return 0
+}
+
+// What waits for a client that does not read is bounded, in our memory and in the kernel's.
+func TestStalledClientIsBounded(t *testing.T) {
+	c, _ := pair(t, func() {})
+	if sent := fill(t, c); sent > 100 {
+		t.Errorf("the kernel took %d frames of 1 KB for a client that does not read", sent)
+	}
+	answer := bytes.Repeat([]byte{1}, 1000)
+	var err error
+	for i := 0; err == nil; i++ {
+		if i > MaxOutbox/len(answer) {
+			t.Fatal("the outbox takes more than it may")
+		}
+		err = c.Say(answer)
+	}
+	if !errors.Is(err, ErrFull) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+// Answers overtake ticks that were not begun, and the reader reads no further while they wait.
+func TestAnswersFirstAndReadingStops(t *testing.T) {
+	var writable atomic.Bool
+	c, client := pair(t, func() { writable.Store(true) })
+	sent := fill(t, c)
+	if err := c.Say(frame(77777, 10)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	read := make(chan int, 1)
+	go func() {
+		n, _ := c.Read(make([]byte, 10))
+		read <- n
+	}()
+	for want := range sent {
+		if n, err := readFrame(client); err != nil || n != want {
+			t.Fatalf("frame %d, %v, want %d", n, err, want)
+		}
+	}
+	natstest.Eventually(t, wait, writable.Load, "the socket cannot be written to")
+	select {
+	case <-read:
+		t.Fatal("the reader read on before the outbox was empty")
+	default:
+	}
+	var f Flush
+	f.Frames = append(f.Frames, frame(sent, 10)...)
+	f.Ends = append(f.Ends, int32(len(f.Frames)))
+	if _, err := c.WriteFrames(&f); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []int{77777, sent} {
+		if n, err := readFrame(client); err != nil || n != want {
+			t.Fatalf("frame %d, %v, want %d", n, err, want)
+		}
+	}
+	select {
+	case n := <-read:
+		if n != 1 {
+			t.Errorf("read %d bytes", n)
+		}
+	case <-time.After(wait):
+		t.Error("the reader never reads on")
+	}
+}
+
+// After a close frame nothing is written, and the client gets it even when his pipe was full.
+func TestCloseIsLastAndArrives(t *testing.T) {
+	c, client := pair(t, func() {})
+	sent := fill(t, c)
+	c.End([]byte{opClose, 2, 0x10, 0x69})
+	if err := c.Say([]byte("more")); !errors.Is(err, ErrClosed) {
+		t.Errorf("Say after close: %v", err)
+	}
+	f := Flush{Frames: []byte("more"), Ends: []int32{4}}
+	if _, err := c.WriteFrames(&f); !errors.Is(err, ErrClosed) {
+		t.Errorf("WriteFrames after close: %v", err)
+	}
+	if _, err := c.Read(make([]byte, 1)); err == nil {
+		t.Error("the reader goes on")
+	}
+	done := make(chan struct{})
+	go func() { c.Linger(); close(done) }()
+	for range sent {
+		if _, err := readFrame(client); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rest, err := io.ReadAll(client)
+	if err != nil || !bytes.Equal(rest, []byte{opClose, 2, 0x10, 0x69}) {
+		t.Fatalf("got % x, %v", rest, err)
+	}
+	_ = client.Close()
+	select {
+	case <-done:
+	case <-time.After(wait):
+		t.Fatal("Linger does not end")
+	}
+}
+
+// A client that never reads and never closes is given two seconds.
+func TestLingerEnds(t *testing.T) {
+	c, _ := pair(t, func() {})
+	fill(t, c)
+	c.End([]byte{opClose, 0})
+	done := make(chan struct{})
+	go func() { c.Linger(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(wait):
+		t.Fatal("Linger does not end")
+	}
+}
+
+func TestReplayedBytesComeFirst(t *testing.T) {
+	c, client := pair(t, func() {})
+	c.pre = []byte("early")
+	if _, err := client.Write([]byte("late")); err != nil {
+		t.Fatal(err)
+	}
+	p := make([]byte, 9)
+	if _, err := io.ReadFull(c, p); err != nil || string(p) != "earlylate" {
+		t.Fatalf("%s %v", p, err)
+	}
+}
+
+func TestWriteDoesNotAllocate(t *testing.T) {
+	c, client := pair(t, func() {})
+	go func() { _, _ = io.Copy(io.Discard, client) }()
+	f := Flush{Frames: []byte("tick"), Ends: []int32{4}}
+	if n := testing.AllocsPerRun(200, func() { _, _ = c.WriteFrames(&f) }); n != 0 {
+		t.Errorf("%v allocations a write", n)
+	}
+}
+
+// Wherever the kernel cuts, what it took, the outbox and the frames that were not begun make up the whole.
+func TestKeepWhatFollowsACut(t *testing.T) {
+	var f Flush
+	for i := range 5 {
+		f.Frames = append(f.Frames, frame(i, i)...)
+		f.Ends = append(f.Ends, int32(len(f.Frames)))
+	}
+	for _, outbox := range []string{"", "rest of a frame"} {
+		whole := append([]byte(outbox), f.Frames...)
+		for n := range len(whole) {
+			c := &Conn{out: []byte(outbox)}
+			sent := c.keepLocked(&f, n, len(outbox))
+			start := 0
+			if sent > 0 {
+				start = int(f.Ends[sent-1])
+			}
+			got := append(append(bytes.Clone(whole[:n]), c.out...), f.Frames[start:]...)
+			if !bytes.Equal(got, whole) {
+				t.Fatalf("cut at %d: %d frames gone, outbox %q", n, sent, c.out)
+			}
+			if len(c.out) >= len(outbox)+int(f.Ends[0])+5 {
+				t.Fatalf("cut at %d: outbox keeps %d bytes, more than one frame's rest", n, len(c.out))
+			}
+		}
+	}
+}
