@@ -1,10 +1,13 @@
 package bus_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
+	"net"
 	"net/http/httptest"
 	"strings"
 	"sync"
@@ -154,6 +157,90 @@ func TestConnectEndsWithContext(t *testing.T) {
 	if err := <-done; !errors.Is(err, cause) {
 		t.Error(err)
 	}
+}
+
+// A server that takes connections and says nothing is given up at once, and so are the others.
+func TestConnectToMuteServersEndsWithContext(t *testing.T) {
+	var urls []string
+	accepted := make(chan struct{}, 8)
+	for range 8 {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all sync.WaitGroup
+		all.Go(func() {
+			for {
+				conn, err := ln.Accept()
+				if err != nil {
+					return
+				}
+				accepted <- struct{}{}
+				all.Go(func() { _, _ = io.Copy(io.Discard, conn); conn.Close() })
+			}
+		})
+		t.Cleanup(func() { ln.Close(); all.Wait() })
+		urls = append(urls, ln.Addr().String())
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	told := errors.New("told to stop")
+	ended := make(chan error, 1)
+	go func() {
+		_, err := bus.Connect(ctx, bus.Options{URL: strings.Join(urls, ","), Name: "test", Log: slog.New(slog.DiscardHandler)})
+		ended <- err
+	}()
+	<-accepted
+	cancel(told)
+	select {
+	case err := <-ended:
+		if !errors.Is(err, told) {
+			t.Errorf("got %v", err)
+		}
+	case <-time.After(5 * time.Second): // eight times 2 s is what they would take
+		t.Error("Connect goes on 5 s after its context ended")
+		<-ended
+	}
+}
+
+// A server that hangs takes nothing more once the sockets are full. It is found out by that, not a minute later.
+func TestHungServerIsLeft(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	hung := make(chan net.Conn, 1)
+	go func() {
+		conn, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		_, _ = io.WriteString(conn, "INFO {\"max_payload\":1048576}\r\n")
+		for r := bufio.NewReader(conn); ; {
+			if line, err := r.ReadString('\n'); err != nil || line == "PING\r\n" {
+				break
+			}
+		}
+		_, _ = io.WriteString(conn, "PONG\r\n")
+		hung <- conn
+	}()
+	nc := connect(t, bus.Options{URL: "nats://" + ln.Addr().String(), Ticks: true})
+	defer (<-hung).Close()
+	refused := make(chan error, 1)
+	go func() {
+		for payload := make([]byte, 64<<10); ; {
+			if err := nc.Publish("ticks.X", payload); err != nil {
+				refused <- err
+				return
+			}
+		}
+	}()
+	select {
+	case <-refused:
+	case <-time.After(20 * time.Second):
+		t.Fatal("Publish blocks for 20 s")
+	}
+	natstest.Eventually(t, 10*time.Second, func() bool { return !nc.IsConnected() }, "the connection is given up")
 }
 
 func TestWrongCredentials(t *testing.T) {

@@ -20,6 +20,11 @@ const (
 
 	dialTimeout = 2 * time.Second
 
+	// writeTimeout is how long the server may take nothing of what is written to it. nats.go
+	// writes under the lock of the connection, so that meanwhile nothing else works on it: not
+	// Close, nor the pings that would find the server dead. Its default is a minute.
+	writeTimeout = 2 * time.Second
+
 	// After a server's death thousands of edges come back; the jitter spreads them.
 	reconnectWait      = 250 * time.Millisecond
 	reconnectJitter    = 250 * time.Millisecond
@@ -83,13 +88,16 @@ func Connect(ctx context.Context, o Options) (*nats.Conn, error) {
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("connect to NATS at %s: %w", at, context.Cause(ctx))
 		}
-		nc, err := nats.Connect(o.URL, options(o, w)...)
+		nc, err := dial(ctx, o, w)
 		if err == nil {
 			return nc, nil
 		}
 		if refused(err) {
 			return nil, fmt.Errorf("connect to NATS at %s: %w: the server refuses these credentials; "+
 				"give the right ones with --nats nats://user:password@host:4222 (TICKFAN_NATS)", at, err)
+		}
+		if ctx.Err() != nil {
+			continue
 		}
 		w.unreachable(err)
 		o.Condition.Set(fmt.Errorf("NATS not reachable at %s", at))
@@ -104,6 +112,7 @@ func options(o Options, w *watch) []nats.Option {
 	all := []nats.Option{
 		nats.Name(o.Name),
 		nats.Timeout(dialTimeout),
+		nats.FlusherTimeout(writeTimeout),
 		nats.PingInterval(pingInterval),
 		nats.MaxPingsOutstanding(pingsOutstanding),
 		nats.MaxReconnects(-1), // the default gives up after 60

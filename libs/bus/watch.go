@@ -73,7 +73,7 @@ func (w *watch) disconnected(_ *nats.Conn, err error) {
 		return
 	}
 	w.disconnects.Add(context.Background(), 1, w.attrs)
-	w.log.Warn("connection to NATS cut", "err", err)
+	w.log.Warn("connection to NATS cut", "error", err)
 	w.condition.Set(fmt.Errorf("connection to NATS cut: %w", err))
 }
 
@@ -92,7 +92,7 @@ func (w *watch) closed(*nats.Conn) { w.condition.Set(errors.New("connection to N
 func (w *watch) unreachable(err error) {
 	if suppressed, ok := w.quiet.allow("unreachable"); ok {
 		w.log.Warn(fmt.Sprintf("NATS not reachable at %s; is nats-server running? start it with: nats-server -js", w.at),
-			"err", err, "more_attempts", suppressed)
+			"error", err, "suppressed", suppressed)
 	}
 }
 
@@ -104,7 +104,7 @@ func (w *watch) failed(_ *nats.Conn, sub *nats.Subscription, err error) {
 	if !ok {
 		return
 	}
-	attrs := []any{"kind", kind, "err", err, "more_like_it", suppressed}
+	attrs := []any{"kind", kind, "error", err, "suppressed", suppressed}
 	if sub != nil {
 		attrs = append(attrs, "subject", sub.Subject)
 	}

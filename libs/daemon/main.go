@@ -88,7 +88,7 @@ func serve(ctx context.Context, service string, cfg Config, run Run, stderr io.W
 
 	err := runService(ctx, service, cfg.CommonConfig(), log, run)
 	if err != nil {
-		log.Error("stopped by an error", "err", err)
+		log.Error("stopped by an error", "error", err)
 		return exitFault
 	}
 	log.Info("stopped")
@@ -121,10 +121,17 @@ func runService(ctx context.Context, service string, common *conf.Common, log *s
 	g.Go(func() error { return mux.Serve(opsCtx, ln) })
 	g.Go(func() error {
 		defer closeOps()
-		defer context.AfterFunc(gctx, func() {
+		told := make(chan struct{})
+		stop := context.AfterFunc(gctx, func() {
+			defer close(told)
 			mux.Stopping(context.Cause(gctx))
 			log.Info("stopping", "cause", context.Cause(gctx))
-		})()
+		})
+		defer func() {
+			if !stop() {
+				<-told // run may be quicker, and "stopped" is the last line
+			}
+		}()
 		err := run(gctx, ops.Deps{
 			Log:   log,
 			Ops:   mux,

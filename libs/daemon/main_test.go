@@ -110,6 +110,10 @@ func TestSignalStopsCleanly(t *testing.T) {
 	if code := health(); code != exitFault || strings.Count(stderr.String(), "\n") != 1 {
 		t.Errorf("health after the end: %d %s", code, &stderr)
 	}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if last := lines[len(lines)-1]; !strings.Contains(last, "msg=stopped") {
+		t.Errorf("last line %q", last)
+	}
 	for _, want := range []string{"service=fake", "config.nats=nats://u:xxxxx@h:1", "config.secret=xxxxx", `cause="terminated signal received"`, "msg=stopped"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %s in\n%s", want, out)
@@ -124,7 +128,7 @@ func TestErrorIsExitCode1(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
-	if code := cmd.ProcessState.ExitCode(); code != exitFault || !strings.Contains(out.String(), `"err":"flush ticks: broken"`) {
+	if code := cmd.ProcessState.ExitCode(); code != exitFault || !strings.Contains(out.String(), `"error":"flush ticks: broken"`) {
 		t.Errorf("%d\n%s", code, out)
 	}
 }

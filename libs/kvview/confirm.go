@@ -75,7 +75,7 @@ func (v *View[K, V]) warn(err error) {
 		v.log.Info("waiting for the store, which does not exist")
 		return
 	}
-	v.log.Warn("store not confirmed, trying again", "reason", v.why, "err", err)
+	v.log.Warn("store not confirmed, trying again", "reason", v.why, "error", err)
 }
 
 // readStore reads the whole store into a snapshot and returns the watch that goes on from

@@ -182,7 +182,7 @@ func (v *View[K, V]) run(ctx context.Context, first chan<- struct{}) {
 		case m := <-v.live.messages():
 			c, ok, err := v.live.take(m)
 			if err != nil {
-				v.log.Warn("watch failed", "err", err)
+				v.log.Warn("watch failed", "error", err)
 				v.due(watchFailed)
 			} else if ok {
 				v.apply(c)
@@ -227,7 +227,7 @@ func (v *View[K, V]) check(ctx context.Context) reason {
 	defer cancel()
 	info, err := v.live.stream.Info(ctx)
 	if err != nil {
-		v.log.Debug("stream not checked", "err", err)
+		v.log.Debug("stream not checked", "error", err)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			return recreated
 		}
@@ -291,7 +291,7 @@ func (v *View[K, V]) read(c change, refused map[string]uint64) (key K, e Entry[V
 	}
 	if v.refused[c.key] != c.revision {
 		v.metrics.refused.Add(context.Background(), 1)
-		v.log.Warn("entry not understood", "key", c.key, "revision", c.revision, "err", err)
+		v.log.Warn("entry not understood", "key", c.key, "revision", c.revision, "error", err)
 	}
 	refused[c.key] = c.revision
 	return key, e, false

@@ -16,7 +16,7 @@ func newLogger(log *slog.Logger) logger {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return logger{log.With("component", "nats-server"), make(chan string, 1)}
+	return logger{log, make(chan string, 1)}
 }
 
 func (l logger) Noticef(format string, v ...any) { l.log.Debug(fmt.Sprintf(format, v...)) }

@@ -35,7 +35,7 @@ func Run(ctx context.Context, cfg Config, deps ops.Deps, out io.Writer) error {
 			port = -1
 		}
 		srv, err := natsd.Start(natsd.Options{Host: "127.0.0.1", Port: port, Name: "tickfan-dev", JetStream: true, StoreDir: data,
-			Domain: cfg.Region, Log: deps.Log.With("part", "nats")})
+			Domain: cfg.Region, Log: deps.Log.With("part", "nats-server")})
 		if err != nil {
 			return err
 		}

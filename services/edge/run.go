@@ -34,8 +34,12 @@ import (
 // Deps is what Run gets from its caller.
 type Deps = ops.Deps
 
-// shutdownTime is how long a plain HTTP request may still take at the end.
-const shutdownTime = time.Second
+const (
+	// requestTime is how long a client may take to send a plain HTTP request, and again to read its answer.
+	requestTime = 10 * time.Second
+	// shutdownTime is how long a plain HTTP request may still take at the end.
+	shutdownTime = time.Second
+)
 
 // edge is one run.
 type edge struct {
@@ -52,7 +56,8 @@ type edge struct {
 	mu      sync.Mutex
 	buckets []*bucket.Bucket
 	workers errgroup.Group
-	ctx     context.Context // the workers'
+	ctx     context.Context // the workers'; ends under mu, and nobody gets a place afterwards
+	sockets sync.WaitGroup  // places taken
 	cond    *ops.Condition
 	ready   sync.Once
 	drops   *bus.Drops
@@ -81,7 +86,7 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 	}
 	defer e.poller.Close()
 	if e.nc, err = bus.Connect(ctx, bus.Options{URL: cfg.NATS, Name: string(e.id), Log: deps.Log, Meter: meter,
-		Condition: deps.Ops.Condition("edge.nats"), OnReconnect: e.resync}); err != nil {
+		Condition: deps.Ops.Condition("edge.nats"), Ticks: true, OnReconnect: e.resync}); err != nil {
 		return err
 	}
 	defer e.nc.Close()
@@ -106,19 +111,25 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 			return err
 		}
 	}
-	return e.serve(ctx, ln, stopWorkers)
+	return e.serve(ctx, ln, func() {
+		e.mu.Lock()
+		stopWorkers()
+		e.mu.Unlock()
+		_ = e.workers.Wait()
+	})
 }
 
 // serve accepts clients until ctx ends, then stops in order: no new clients, those that are here told to come back, the
-// lease given up.
+// lease given up, the last bytes sent.
 func (e *edge) serve(ctx context.Context, ln net.Listener, stopWorkers func()) error {
 	log := e.deps.Log
-	ws := websocket.New(websocket.Options{Reserve: e.reserve, Poller: e.poller, Now: e.now, Log: log, Refuse: e.refuse})
+	ws := websocket.New(websocket.Options{Reserve: e.reserve, Release: e.release, Poller: e.poller, Now: e.now, Log: log, Refuse: e.refuse})
 	cache := newest.New(e.nc, subject.Region(e.cfg.Region))
 	srv := &http.Server{
-		ReadHeaderTimeout: 5 * time.Second,
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    16 << 10,
+		ReadTimeout:    requestTime,
+		WriteTimeout:   requestTime,
+		IdleTimeout:    time.Minute,
+		MaxHeaderBytes: 16 << 10,
 		Handler: api.New(api.Options{Page: page.Handler(), WebSocket: ws, Origins: e.cfg.Origin, Log: log,
 			Live: e.live, All: cache.All, Refused: e.stats.CountRefused}),
 	}
@@ -126,12 +137,8 @@ func (e *edge) serve(ctx context.Context, ln net.Listener, stopWorkers func()) e
 	log.Info("listening", "edge", e.id, "address", addr, "max_conns", e.maxConns)
 	l := lease.New(lease.Options{NATS: e.nc, Region: subject.Region(e.cfg.Region), Log: log,
 		State: func() control.Heartbeat { return e.state(addr) }, Lost: e.lost, Ready: e.leased})
-	leaseCtx, stopLease := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopLease()
-
-	var leases errgroup.Group
-	leases.Go(func() error { return l.Run(leaseCtx) })
 	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { l.Run(gctx); return nil })
 	g.Go(func() error {
 		if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve clients: %w", err)
@@ -143,13 +150,14 @@ func (e *edge) serve(ctx context.Context, ln net.Listener, stopWorkers func()) e
 	e.cond.Set(errors.New("stopping"))
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
 	defer cancel()
-	_ = srv.Shutdown(end)
+	if srv.Shutdown(end) != nil {
+		_ = srv.Close() // who has not finished his request by now
+	}
 	stopWorkers()
-	_ = e.workers.Wait()
-	ws.Wait()
-	stopLease()
-	_ = leases.Wait()
-	return g.Wait()
+	err := g.Wait()
+	l.Release()
+	e.sockets.Wait()
+	return err
 }
 
 const idChars = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -187,7 +195,7 @@ func (e *edge) addBucketLocked() (*bucket.Bucket, error) {
 	return b, nil
 }
 
-// reserve takes a place in the bucket with most room; nil when the edge is full.
+// reserve takes a place in the bucket with most room; nil when the edge is full or stops.
 func (e *edge) reserve() *bucket.Bucket {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -214,7 +222,14 @@ func (e *edge) reserve() *bucket.Bucket {
 	if !best.Reserve() {
 		return nil
 	}
+	e.sockets.Add(1)
 	return best
+}
+
+// release gives back what reserve took.
+func (e *edge) release(b *bucket.Bucket) {
+	b.Release()
+	e.sockets.Done()
 }
 
 func (e *edge) each(f func(*bucket.Bucket)) {
@@ -239,9 +254,11 @@ func (e *edge) lost(id subject.Bucket) {
 
 func (e *edge) leased(err error) {
 	e.cond.Set(err)
-	if err == nil {
-		e.ready.Do(e.deps.SayReady)
+	if err != nil {
+		e.stats.RequestErrors.Add(1)
+		return
 	}
+	e.ready.Do(e.deps.SayReady)
 }
 
 // state is the edge as its heartbeat tells it.

@@ -25,7 +25,7 @@ type Options struct {
 	GeneratorSeed    uint64   `name:"generator-seed" default:"0" help:"Seed of the generator's dice; the same gives the same market, 0 another each time."`
 	History          int64    `name:"history" default:"1000" help:"Ticks that the stream TICKS keeps of each symbol."`
 	MaxSymbols       int      `name:"max-symbols" default:"20000" help:"Most distinct symbols."`
-	Replicas         int      `name:"replicas" default:"1" help:"Copies of TICKS and LEADER in a cluster of NATS servers: 1 to 5."`
+	Replicas         int      `name:"replicas" default:"1" help:"On how many NATS servers TICKS and LEADER are kept: 1, 3 or 5."`
 }
 
 // Config is ingest's configuration.
@@ -34,9 +34,8 @@ type Config struct {
 	Options     `embed:""`
 }
 
-// Vars are the defaults that differ between this service and others, for conf.Parse. The all-in-one has values of its
-// own for them.
-func Vars() map[string]string {
+// Defaults are those that the all-in-one sets otherwise.
+func Defaults() map[string]string {
 	return map[string]string{"ops": ":9094", "source": SourceNone}
 }
 
@@ -70,8 +69,8 @@ func (o *Options) Validate() error {
 	if o.MaxSymbols < 1 {
 		fault("--max-symbols %d: 1 or more", o.MaxSymbols)
 	}
-	if o.Replicas < 1 || o.Replicas > 5 {
-		fault("--replicas %d: 1 to 5", o.Replicas)
+	if o.Replicas != 1 && o.Replicas != 3 && o.Replicas != 5 {
+		fault("--replicas %d: 1, 3 or 5", o.Replicas)
 	}
 	return errors.Join(faults...)
 }

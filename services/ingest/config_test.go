@@ -11,7 +11,7 @@ import (
 func parse(t *testing.T, args ...string) (Config, error) {
 	t.Helper()
 	var cfg Config
-	_, err := conf.Parse("ingest", "test", &cfg, args, Vars())
+	_, err := conf.Parse("ingest", "test", &cfg, args, Defaults())
 	return cfg, err
 }
 

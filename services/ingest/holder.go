@@ -79,7 +79,7 @@ func (s *service) keepTicks(ctx context.Context) error {
 		err := s.ensureTicks(ask)
 		cancel()
 		if err != nil && !failed && ctx.Err() == nil {
-			s.deps.Log.Warn("TICKS not confirmed; the live feed goes on", "err", err)
+			s.deps.Log.Warn("TICKS not confirmed; the live feed goes on", "error", err)
 		}
 		failed = err != nil
 	}

@@ -16,9 +16,10 @@ import (
 	"github.com/tickfan/tickfan/services/ingest/internal/stamp"
 )
 
-// counts are ticks stamped, by where they came from.
+// counts are ticks stamped, by where they came from, and prices that were not.
 type counts struct {
 	ingest, generator, coinbase atomic.Int64
+	skipped                     atomic.Int64
 }
 
 // measured is what the metrics read.
@@ -45,6 +46,7 @@ func (m measured) register(meter metric.Meter) (stop func() error, err error) {
 	}
 	ticks := counter("tickfan.ingest.ticks", "Ticks stamped and published, by source.")
 	refused := counter("tickfan.ingest.refused", "Prices refused, by code.")
+	skipped := counter("tickfan.ingest.skipped", "Prices that came while this instance did not stamp; the one that did has them.")
 	epoch := gauge("tickfan.ingest.epoch", "The epoch that this instance stamps in; 0 while it does not.")
 	symbols := gauge("tickfan.ingest.symbols", "Distinct symbols known.")
 	unanswered := counter("tickfan.ingest.lease.unanswered", "Refreshes of the lease that JetStream did not answer.")
@@ -79,6 +81,7 @@ func (m measured) register(meter metric.Meter) (stop func() error, err error) {
 		o.ObserveInt64(ticks, m.counts.generator.Load(), fromGenerator)
 		o.ObserveInt64(ticks, m.counts.coinbase.Load(), fromCoinbase)
 		m.refused.Counts(func(c code.Code, n int64) { o.ObserveInt64(refused, n, label("code", string(c))) })
+		o.ObserveInt64(skipped, m.counts.skipped.Load())
 		o.ObserveInt64(epoch, int64(m.stamper.Epoch()))
 		o.ObserveInt64(symbols, m.stamper.Symbols())
 		o.ObserveInt64(unanswered, m.lease.Unanswered())
@@ -94,7 +97,7 @@ func (m measured) register(meter metric.Meter) (stop func() error, err error) {
 		o.ObserveInt64(fields, cb.Fields.Load())
 		o.ObserveInt64(products, cb.Refused.Load()+cb.Unacked.Load())
 		return nil
-	}, ticks, refused, epoch, symbols, unanswered, lost, frames, connects, failures, gaps, missing, repeated, fields, products)
+	}, ticks, refused, skipped, epoch, symbols, unanswered, lost, frames, connects, failures, gaps, missing, repeated, fields, products)
 	if err != nil {
 		return nil, fmt.Errorf("register instruments: %w", err)
 	}

@@ -33,7 +33,7 @@ const (
 	// ensureEvery is how often TICKS is looked up: a stream that was deleted, or lost with a disk, says nothing.
 	ensureEvery = 5 * time.Second
 
-	flushTimeout = 2 * time.Second
+	flushTimeout = time.Second
 )
 
 // Run takes prices until ctx ends; then it takes what was delivered already, flushes, answers, gives the lease back
@@ -48,7 +48,7 @@ const (
 // Ticks leave on a connection of their own, which also carries the lease: junk on ingest.> delays neither.
 func Run(ctx context.Context, cfg Config, deps Deps) error {
 	s := &service{cfg: cfg, deps: deps, instance: newInstance(), first: make(chan struct{})}
-	leaseCondition := deps.Ops.Condition("ingest.lease")
+	leaseCondition := deps.Ops.Condition("ingest")
 	ticks, err := s.connect(ctx, "ingest-ticks", true)
 	if err != nil {
 		return err
@@ -88,7 +88,7 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 	}
 	in, err := intake.New(intake.Options{
 		Conn: feed, Ticks: ticks, Drops: drops, Refused: s.refused, Log: deps.Log, Now: time.Now,
-		Active: func() bool { return s.stamper.Epoch() != 0 }, Stamp: s.fromIngest,
+		Active: func() bool { return s.stamper.Epoch() != 0 }, Skipped: func() { s.counts.skipped.Add(1) }, Stamp: s.fromIngest,
 	})
 	if err != nil {
 		return err
@@ -132,14 +132,7 @@ func (s *service) serve(ctx context.Context, in *intake.Intake, ticks, feed *nat
 	outer.Go(func() error { return in.Run(taking) })
 	outer.Go(func() error { return s.sources(taking) })
 	err := outer.Wait()
-	for _, nc := range []*nats.Conn{ticks, feed} { // an answer follows its tick
-		if !nc.IsConnected() {
-			continue // it would only wait; what was handed to the dead connection is lost
-		}
-		if ferr := nc.FlushTimeout(flushTimeout); ferr != nil {
-			s.deps.Log.Warn("last messages not flushed", "err", ferr)
-		}
-	}
+	s.flush(ticks, feed) // an answer follows its tick
 	release()
 	if ierr := inner.Wait(); err == nil {
 		err = ierr
@@ -147,10 +140,24 @@ func (s *service) serve(ctx context.Context, in *intake.Intake, ticks, feed *nat
 	return err
 }
 
+// flush flushes the connections in their order, but waits for no server that is away or hangs: what was handed to it is
+// lost.
+func (s *service) flush(conns ...*nats.Conn) {
+	for _, nc := range conns {
+		if !nc.IsConnected() {
+			continue
+		}
+		if err := nc.FlushTimeout(flushTimeout); err != nil {
+			s.deps.Log.Warn("not flushed before stopping", "connection", nc.Opts.Name, "error", err)
+			return
+		}
+	}
+}
+
 func (s *service) connect(ctx context.Context, name string, ticks bool) (*nats.Conn, error) {
 	return bus.Connect(ctx, bus.Options{
 		URL: s.cfg.NATS, Name: name, Ticks: ticks, Log: s.deps.Log, Meter: s.deps.Ops.Meter("tickfan/ingest"),
-		Condition: s.deps.Ops.Condition("ingest.nats." + name),
+		Condition: s.deps.Ops.Condition("ingest.nats"),
 	})
 }
 

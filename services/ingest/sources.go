@@ -43,7 +43,7 @@ func (s *service) openGenerator() {
 		seed = rand.Uint64()
 	}
 	s.generator = generator.New(seed, time.Now())
-	s.deps.Log.Info("generator", "seed", seed, "symbols", len(s.generator.Symbols()))
+	s.deps.Log.Info("generator opened", "seed", seed, "symbols", len(s.generator.Symbols()))
 }
 
 // fromIngest stamps a price that somebody published.
@@ -60,8 +60,11 @@ func (s *service) fromIngest(sym subject.Symbol, q tick.Quote) (tick.Position, e
 func (s *service) fromCoinbase(sym subject.Symbol, q tick.Quote) error {
 	s.quieten(sym, q)
 	_, err := s.stamper.Stamp(sym, q)
-	if err == nil {
+	switch {
+	case err == nil:
 		s.counts.coinbase.Add(1)
+	case errors.Is(err, stamp.ErrInactive):
+		s.counts.skipped.Add(1)
 	}
 	return err
 }
@@ -72,7 +75,9 @@ func (s *service) fromGenerator(sym subject.Symbol, q tick.Quote) {
 	switch {
 	case err == nil:
 		s.counts.generator.Add(1)
-	case !errors.Is(err, stamp.ErrInactive):
+	case errors.Is(err, stamp.ErrInactive):
+		s.counts.skipped.Add(1)
+	default:
 		s.refused.Refuse("generator "+string(sym), err)
 	}
 }

@@ -31,6 +31,9 @@ type times struct {
 
 var defaultTimes = times{lease: 15 * time.Second, grace: 10 * time.Second, look: 250 * time.Millisecond}
 
+// Defaults are those that the all-in-one sets otherwise.
+func Defaults() map[string]string { return map[string]string{"ops": ":9093"} }
+
 // Validate reports every fault at once, each named by its flag.
 func (o *Options) Validate() error {
 	if o.Replicas != 1 && o.Replicas != 3 && o.Replicas != 5 {

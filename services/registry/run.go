@@ -90,7 +90,7 @@ func (s *service) open(ctx context.Context) (err error) {
 	if s.kv, err = s.connect(ctx, "kv", s.reconnected); err != nil {
 		return err
 	}
-	if s.requests, err = s.connect(ctx, "requests", nil); err != nil {
+	if s.requests, err = s.connect(ctx, "requests", s.health.Fail); err != nil {
 		return err
 	}
 	s.ready.Set(errJetStream)
@@ -133,10 +133,10 @@ func (s *service) open(ctx context.Context) (err error) {
 func (s *service) connect(ctx context.Context, name string, onReconnect func()) (*nats.Conn, error) {
 	return bus.Connect(ctx, bus.Options{
 		URL:         s.cfg.NATS,
-		Name:        "registry " + string(s.region) + " " + name,
+		Name:        "registry-" + name,
 		Log:         s.deps.Log,
 		Meter:       s.deps.Ops.Meter("tickfan/registry"),
-		Condition:   s.deps.Ops.Condition("registry nats " + name),
+		Condition:   s.deps.Ops.Condition("registry.nats"),
 		OnReconnect: onReconnect,
 	})
 }
@@ -171,7 +171,7 @@ func (s *service) serve(ctx context.Context) {
 	}
 	all.Go(func() {
 		reaper.New(reaper.Options{
-			Leases: s.leases.Load(), Parts: s.parts.Load(), Health: &s.health,
+			Leases: s.leases.Load(), Parts: s.parts.Load(), Health: &s.health, Hears: s.requests.IsConnected,
 			Grace: s.cfg.times.grace, Every: s.cfg.times.look, Log: s.deps.Log,
 			Expired: s.metrics.expired, Removed: s.metrics.removed,
 		}).Run(ctx)

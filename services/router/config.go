@@ -27,6 +27,9 @@ type Config struct {
 	Options     `embed:""`
 }
 
+// Defaults are those that the all-in-one sets otherwise.
+func Defaults() map[string]string { return map[string]string{"ops": ":9092"} }
+
 // Validate reports every fault at once, each named by its flag.
 func (o *Options) Validate() error {
 	var faults []error

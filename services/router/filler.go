@@ -9,9 +9,9 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tickfan/tickfan/libs/newest"
 	"github.com/tickfan/tickfan/libs/ops"
 	"github.com/tickfan/tickfan/services/router/internal/route"
-	"github.com/tickfan/tickfan/services/router/internal/snapshot"
 )
 
 const (
@@ -94,13 +94,13 @@ func (f *filler) fill(ctx context.Context, loop *route.Loop, condition *ops.Cond
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if errors.Is(err, snapshot.ErrNoStream) {
-			err = snapshot.ErrNoStream // ordinary where the router started before ingest
+		if errors.Is(err, newest.ErrNoStream) {
+			err = newest.ErrNoStream // ordinary where the router started before ingest
 		}
 		condition.Set(err)
 		if time.Since(logged) >= logEvery {
 			logged = time.Now()
-			f.log.Warn("newest ticks not read, trying again", "err", err)
+			f.log.Warn("newest ticks not read, trying again", "error", err)
 		}
 		if err := pause(ctx, readAgain); err != nil {
 			return err
@@ -109,13 +109,13 @@ func (f *filler) fill(ctx context.Context, loop *route.Loop, condition *ops.Cond
 }
 
 // read is one attempt.
-func (f *filler) read(ctx context.Context) ([]snapshot.Tick, error) {
+func (f *filler) read(ctx context.Context) ([]newest.Tick, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	f.mu.Lock()
 	f.abandon = func() { cancel(errCut) }
 	f.mu.Unlock()
-	return snapshot.Read(ctx, f.js)
+	return newest.Read(ctx, f.js)
 }
 
 // pause waits, or returns ctx's cause.

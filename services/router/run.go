@@ -23,12 +23,8 @@ import (
 // Deps is what Run is given.
 type Deps = ops.Deps
 
-const (
-	instanceLen = 10
-
-	// flushTimeout bounds each of the two flushes of a stop: a server that is away must not hold it up.
-	flushTimeout = time.Second
-)
+// flushTimeout bounds each of the two flushes of a stop: a server that is away must not hold it up.
+const flushTimeout = time.Second
 
 // What the router waits for, in this order, and at the end.
 var (
@@ -82,8 +78,8 @@ type service struct {
 func (s *service) open(ctx context.Context) (err error) {
 	s.ready.Set(errConnecting)
 	meter := s.deps.Ops.Meter("tickfan/router")
-	instance := strings.ToLower(rand.Text()[:instanceLen])
-	s.deps.Log.Info("router is starting", "region", s.region, "instance", instance)
+	instance := "router-" + strings.ToLower(rand.Text()[:6])
+	s.deps.Log.Info("router is named", "instance", instance)
 
 	router := route.New(route.Options{
 		Region:   s.region,
@@ -103,10 +99,10 @@ func (s *service) open(ctx context.Context) (err error) {
 	s.loop = route.NewLoop(router, func() { s.filler.ask(dropped) })
 	s.nc, err = bus.Connect(ctx, bus.Options{
 		URL:         s.cfg.NATS,
-		Name:        "router " + string(s.region),
+		Name:        "router",
 		Log:         s.deps.Log,
 		Meter:       meter,
-		Condition:   s.deps.Ops.Condition("router nats"),
+		Condition:   s.deps.Ops.Condition("router.nats"),
 		Ticks:       true,
 		OnReconnect: s.reconnected,
 	})
@@ -211,7 +207,7 @@ func (s *service) subscribed(ctx context.Context) error {
 
 func (s *service) flush(what string) {
 	if err := s.nc.FlushTimeout(flushTimeout); err != nil {
-		s.deps.Log.Warn("not flushed before stopping", "what", what, "err", err)
+		s.deps.Log.Warn("not flushed before stopping", "what", what, "error", err)
 	}
 }
 

@@ -125,13 +125,13 @@ var cases = []struct {
 		"services/registry/a.go": "package registry\nimport \"TOP/proto/subject\"\nvar x = subject.KVLeader",
 		"services/ingest/a.go":   "package ingest\nimport \"TOP/proto/subject\"\nvar x, y = subject.KVEdges, subject.KVInterest",
 		"services/router/a.go":   "package router\nimport \"github.com/nats-io/nats.go/jetstream\"\nvar x jetstream.KeyValue",
-		"services/router/b.go":   "package router\nfunc f(js js) { js.CreateOrUpdateStream() }",
+		"services/router/b.go":   "package router\nfunc f(js js) { js.CreateOrUpdateStream(); js.Stream().Purge() }",
 		"services/edge/a.go":     "package edge\nconst x = \"$KV.INTEREST.\"",
 		"libs/interest/a.go":     "package interest\nconst x = \"INTEREST\"",
 	},
 	faults: []string{
 		"libs/interest/a.go:2: \"INTEREST\"", "services/edge/a.go:2: \"$KV.INTEREST.\"", "services/ingest/a.go:3: KVEdges", "services/ingest/a.go:3: KVInterest",
-		"services/registry/a.go:3: KVLeader", "services/router/a.go:3: KeyValue", "services/router/b.go:2: CreateOrUpdateStream",
+		"services/registry/a.go:3: KVLeader", "services/router/a.go:3: KeyValue", "services/router/b.go:2: CreateOrUpdateStream", "services/router/b.go:2: Purge",
 	},
 	fine: sources{
 		"libs/interest/a.go":     "package interest\nimport \"TOP/proto/subject\"\nvar x = subject.KVInterest",
@@ -215,6 +215,17 @@ func f(http handler) {
 	for errOdd := range g() { errOdd = nil }
 }`,
 		"libs/a/a_test.go": "package a\nvar flag bool\nfunc g() { flag = true }",
+	},
+}, {
+	rule: "PricesAreNoFloats",
+	broken: sources{
+		"proto/tick/a.go": "package tick\nimport \"strconv\"\ntype price float64\nvar x = strconv.ParseFloat",
+		"services/ingest/internal/source/coinbase/a.go": "package coinbase\nvar x float32",
+	},
+	faults: []string{"proto/tick/a.go:3: float64", "proto/tick/a.go:4: ParseFloat", "services/ingest/internal/source/coinbase/a.go:2: float32"},
+	fine: sources{
+		"services/ingest/internal/source/generator/a.go": "package generator\nvar x float64",
+		"proto/tick/a_test.go":                           "package tick\nvar x float64",
 	},
 }, {
 	rule: "OnlyMainExits",

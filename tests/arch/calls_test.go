@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// use gives a fault for each shipped file outside dirs that uses one of the names of pkg; no names are all.
+// use gives a fault for each shipped file outside dirs that uses one of the names of pkg.
 func (t *tree) use(pkg string, dirs []string, names []string, why string) []string {
 	var faults []string
 	for _, f := range t.product() {
@@ -69,6 +69,24 @@ func onlyMainExits(t *tree) []string {
 				}
 			})
 		}
+	}
+	return faults
+}
+
+// pricesAreNoFloats: a price keeps its digits from its publisher to the client. The generator invents its own.
+func pricesAreNoFloats(t *tree) []string {
+	floats := []string{"float32", "float64", "ParseFloat", "FormatFloat", "AppendFloat"}
+	var faults []string
+	for _, f := range t.product() {
+		if !f.in("proto", "services/ingest/internal") || f.in("services/ingest/internal/source/generator") {
+			continue
+		}
+		ast.Inspect(f.File, func(n ast.Node) bool {
+			if name, ok := n.(*ast.Ident); ok && slices.Contains(floats, name.Name) {
+				faults = append(faults, f.at(name.Pos(), "%s: a price is text or an integer", name.Name))
+			}
+			return true
+		})
 	}
 	return faults
 }

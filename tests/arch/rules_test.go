@@ -30,6 +30,7 @@ func rules() []rule {
 		{"FilesAreShort", filesAreShort},
 		{"NoInit", noInit},
 		{"NoPackageState", noPackageState},
+		{"PricesAreNoFloats", pricesAreNoFloats},
 		{"OnlyMainExits", onlyMainExits},
 		{"TestsDoNotSleep", testsDoNotSleep},
 		{"LeaksAreFound", leaksAreFound},

@@ -24,10 +24,11 @@ func oneWriterPerStore(t *tree) []string {
 		"KVInterest": {"services/registry", "libs/interest"},
 	}
 	writers := []string{"services/ingest", "services/registry"}
-	// What gives or is a store that can be written, or makes a stream.
+	// What gives or is a store that can be written, makes a stream or takes messages out of one.
 	handles := []string{
 		"KeyValue", "CreateKeyValue", "UpdateKeyValue", "CreateOrUpdateKeyValue", "DeleteKeyValue", "KeyValueManager",
 		"CreateStream", "UpdateStream", "CreateOrUpdateStream", "DeleteStream", "AddStream",
+		"Purge", "DeleteMsg", "SecureDeleteMsg",
 	}
 
 	var faults []string
@@ -41,7 +42,7 @@ func oneWriterPerStore(t *tree) []string {
 			switch n := n.(type) {
 			case *ast.SelectorExpr:
 				if slices.Contains(handles, n.Sel.Name) && !f.in(writers...) && !f.fromElsewhere(n.X) {
-					faults = append(faults, f.at(n.Pos(), "%s: only %v write stores and make streams", n.Sel.Name, writers))
+					faults = append(faults, f.at(n.Pos(), "%s: only %v write stores and streams", n.Sel.Name, writers))
 				}
 			case *ast.BasicLit:
 				if n.Kind != token.STRING {

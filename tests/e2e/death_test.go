@@ -15,7 +15,7 @@ const (
 	goneTime  = leaseTime + 11*time.Second
 
 	// slack is what a busy machine may add to that.
-	slack = 20 * time.Second
+	slack = 10 * time.Second
 )
 
 // TestEdgeKilled: the clients of a killed edge go on at another, with nothing lost untold; clients there notice nothing;

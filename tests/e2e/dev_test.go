@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"net"
 	"net/http"
 	"os"
 	"regexp"
@@ -122,7 +123,12 @@ func TestDevPortTaken(t *testing.T) {
 	for _, flag := range []string{"--listen", "--ops", "--nats-port"} {
 		t.Run(flag, func(t *testing.T) {
 			t.Parallel()
-			taken := stack.TakenPort(t)
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ln.Close()
+			taken := ln.Addr().String()
 			_, port, _ := strings.Cut(taken, ":")
 			args := map[string]string{"--listen": "127.0.0.1:0", "--ops": "127.0.0.1:0", "--nats-port": "0"}
 			args[flag] = taken

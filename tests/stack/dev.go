@@ -1,7 +1,6 @@
 package stack
 
 import (
-	"net"
 	"path/filepath"
 	"testing"
 )
@@ -26,14 +25,3 @@ func (d *Dev) Temp() string { return d.temp }
 
 // Printed is what it has said to its user.
 func (d *Dev) Printed() string { return d.stdout.all() }
-
-// TakenPort is the host:port of a listener that stays until the test ends.
-func TakenPort(t testing.TB) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = ln.Close() })
-	return ln.Addr().String()
-}

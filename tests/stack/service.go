@@ -66,13 +66,6 @@ func (s *Service) AwaitReady() {
 	}
 }
 
-// Restart kills it and starts it again, without waiting until it is ready.
-func (s *Service) Restart() {
-	s.t.Helper()
-	s.Kill()
-	s.Start()
-}
-
 // Ready tells whether it is ready.
 func (s *Service) Ready() bool {
 	ok, _ := s.ready()

@@ -12,7 +12,6 @@ type Options struct {
 	Programs Programs
 	Edges    int      // default 2
 	Ingest   []string // more flags of ingest
-	Edge     []string // more flags of every edge
 }
 
 // Stack is one region:
@@ -20,8 +19,7 @@ type Options struct {
 //	ingest --> nats-server --> router --> nats-server --> edge-a, edge-b, …
 //	                             registry
 type Stack struct {
-	t        testing.TB
-	programs Programs
+	t testing.TB
 
 	NATS     *NATS
 	Registry *Service
@@ -36,7 +34,7 @@ func Start(t testing.TB, o Options) *Stack {
 	if o.Edges == 0 {
 		o.Edges = 2
 	}
-	s := &Stack{t: t, programs: o.Programs, NATS: newNATS(t, o.Programs)}
+	s := &Stack{t: t, NATS: newNATS(t, o.Programs)}
 	s.NATS.Start()
 	url := s.NATS.URL()
 	s.Registry = newService(t, o.Programs, "registry", "registry", url)
@@ -44,7 +42,7 @@ func Start(t testing.TB, o Options) *Stack {
 	s.Router = newService(t, o.Programs, "router", "router", url)
 	for i := range o.Edges {
 		name := fmt.Sprintf("edge-%c", 'a'+i)
-		s.Edges = append(s.Edges, newService(t, o.Programs, name, "edge", url, append([]string{"--name", name}, o.Edge...)...))
+		s.Edges = append(s.Edges, newService(t, o.Programs, name, "edge", url, "--name", name))
 	}
 	all := s.Services()
 	for _, p := range all {

@@ -9,8 +9,8 @@ import (
 )
 
 // readTick reads a tick message in MessagePack without allocating. ok is false for anything else, well-formed or not:
-// session.DecodeMessage then has the word. Nearly all that a client receives is ticks, and this reads one in a quarter
-// of the time (BenchmarkReadTick). symbol points into p.
+// session.DecodeMessage then has the word. Nearly all that a client receives is ticks, and this reads one in about a
+// third of the time (BenchmarkReadTick). symbol points into p.
 func readTick(p []byte, t *Tick) (symbol []byte, ok bool) {
 	r := wire.NewReader(p)
 	isTick := false

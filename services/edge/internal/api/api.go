@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"time"
 
 	"golang.org/x/time/rate"
 
@@ -37,7 +38,7 @@ type api struct {
 
 // New makes the edge's HTTP handler.
 func New(o Options) http.Handler {
-	a := &api{o: o, logs: rate.Sometimes{First: 10, Interval: 1e9}}
+	a := &api{o: o, logs: rate.Sometimes{First: 10, Interval: time.Second}}
 	mux := http.NewServeMux()
 	mux.Handle("GET "+session.PathWS, o.WebSocket)
 	mux.HandleFunc("GET "+session.PathSymbols, a.symbols)

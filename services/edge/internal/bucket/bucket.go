@@ -4,20 +4,18 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"golang.org/x/time/rate"
 
-	"github.com/tickfan/tickfan/proto/code"
 	"github.com/tickfan/tickfan/proto/control"
 	"github.com/tickfan/tickfan/proto/session"
 	"github.com/tickfan/tickfan/proto/subject"
 	"github.com/tickfan/tickfan/proto/tick"
-	"github.com/tickfan/tickfan/services/edge/internal/socket"
 )
 
 // Capacity is how many connections a bucket takes.
@@ -72,6 +70,7 @@ type Bucket struct {
 	nextCheck, nextVisit int64
 	interest             interest
 	feed                 feed
+	logs                 rate.Sometimes
 }
 
 type command struct {
@@ -103,6 +102,7 @@ func New(o Options) (*Bucket, error) {
 		wake:   make(chan struct{}, 1),
 		done:   make(chan struct{}),
 		topics: map[subject.Symbol]*topic{},
+		logs:   rate.Sometimes{First: 3, Interval: 10 * time.Second},
 	}
 	b.interest.init()
 	b.feed.init()
@@ -163,13 +163,6 @@ func (b *Bucket) push(c command) bool {
 	return ok
 }
 
-// Open adds a connection. Capacity is the caller's to keep (see Reserve).
-func (b *Bucket) Open(d Dialect) *Session {
-	s := &Session{bucket: b, dialect: d}
-	s.clocks = []*clock{newClock(s, 0, b.o.WriteGap)}
-	return s
-}
-
 // Reserve takes a place in the bucket; false when it is full. Release gives it back.
 func (b *Bucket) Reserve() bool {
 	if b.conns.Add(1) > Capacity {
@@ -181,57 +174,6 @@ func (b *Bucket) Reserve() bool {
 
 // Release gives back what Reserve took.
 func (b *Bucket) Release() { b.conns.Add(-1) }
-
-// Start hands the session to the worker, with the way to its client.
-func (s *Session) Start(out Outlet) {
-	s.out = out
-	if !s.bucket.push(command{kind: opened, s: s}) {
-		s.End(code.Drain, "shutdown")
-	}
-}
-
-// Writable says that the refused outlet can be written to again.
-func (s *Session) Writable() { s.bucket.push(command{kind: writable, s: s}) }
-
-// Close says that the client has gone.
-func (s *Session) Close() { s.bucket.push(command{kind: closed, s: s}) }
-
-// Do carries out a request and returns when it has been answered. One at a time: answers come in the order of the
-// requests, and a client that sends faster than it is served waits in its own socket.
-func (s *Session) Do(r *session.Request) {
-	s.bucket.o.Stats.Requests.Add(1)
-	if r.Op == session.OpPing {
-		s.say(&session.Message{Op: session.OpPong, ID: r.ID, TS: time.Now().UnixMicro()})
-		return
-	}
-	done := make(chan struct{})
-	if s.bucket.push(command{kind: operate, s: s, req: r, done: done}) {
-		select {
-		case <-done:
-		case <-s.bucket.done:
-		}
-	}
-}
-
-// Refuse answers a request that cannot be carried out. A client with nothing but faults is closed.
-func (s *Session) Refuse(id *int64, err error) {
-	e := code.Of(err)
-	s.bucket.o.Stats.CountRefused(e.Code)
-	if s.errors.Add(1) >= session.MaxErrors {
-		s.End(code.TooManyErrors, "100 refused messages")
-		return
-	}
-	s.say(&session.Message{Op: session.OpError, ID: id, Code: e.Code, Message: e.Message})
-}
-
-// End closes the connection from our side.
-func (s *Session) End(c code.Close, reason string) {
-	if s.ending.Swap(true) {
-		return
-	}
-	s.bucket.o.Stats.ended(c)
-	s.out.End(s.dialect.AppendClose(nil, uint16(c), reason))
-}
 
 // Query gives the newest tick of a symbol if the bucket has it live.
 func (b *Bucket) Query(ctx context.Context, s subject.Symbol) (tick.Tick, bool) {
@@ -332,6 +274,7 @@ func (b *Bucket) do(c *command) {
 	switch c.kind {
 	case opened:
 		b.addSession(c.s)
+		b.unblock(c.s, now) // it may have been refused and become writable again before this
 	case closed:
 		b.dropSession(c.s, now)
 	case writable:
@@ -351,11 +294,11 @@ func (b *Bucket) do(c *command) {
 	case resync:
 		b.feed.resync(b, now)
 	case resend:
-		b.interest.resend()
+		b.resend()
 	}
 }
 
-// stop ends the worker: clients are told to come back, spread over two seconds.
+// stop ends the worker: clients are told to come back.
 func (b *Bucket) stop() {
 	b.unsubscribe()
 	b.mu.Lock()
@@ -370,8 +313,7 @@ func (b *Bucket) stop() {
 	}
 	for _, slot := range b.sessions {
 		for _, s := range slot {
-			s.say(&session.Message{Op: session.OpReconnect, AfterMS: 1 + rand.Int64N(2000), Reason: "shutdown"})
-			s.End(code.Drain, "shutdown")
+			s.sendAway()
 		}
 	}
 	close(b.done)
@@ -394,11 +336,7 @@ func (b *Bucket) receive(m *nats.Msg) {
 	b.feed.batch(b, m.Data, now)
 }
 
-var _ Outlet = (*socket.Conn)(nil)
-
-// Ended counts how the connection ended, unless it was we who ended it.
-func (s *Session) Ended(c code.Close) {
-	if !s.ending.Swap(true) {
-		s.bucket.o.Stats.ended(c)
-	}
+// warn logs what may repeat with every message; a counter has how often.
+func (b *Bucket) warn(msg string, args ...any) {
+	b.logs.Do(func() { b.o.Log.Warn(msg, append(args, "bucket", b.o.ID)...) })
 }

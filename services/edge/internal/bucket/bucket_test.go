@@ -2,6 +2,7 @@ package bucket
 
 import (
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -52,15 +53,15 @@ func (o *outlet) WriteFrames(f *socket.Flush) (socket.Result, error) {
 	o.refused = n < len(f.Ends)
 	return socket.Result{Sent: n, Bytes: start, Blocked: o.refused}, nil
 }
-func (o *outlet) Say(p []byte) error { o.took = append(o.took, string(p)); return nil }
-func (o *outlet) SayIfIdle([]byte)   {}
-func (o *outlet) End([]byte)         {}
-func (o *outlet) Alive() int64       { return 0 }
+func (o *outlet) Say(p []byte) error    { o.took = append(o.took, string(p)); return nil }
+func (o *outlet) SayIfIdle([]byte) bool { return true }
+func (o *outlet) End([]byte)            {}
+func (o *outlet) Alive() int64          { return 0 }
 
 // bench is a bucket whose worker is the test: no NATS, time by hand.
 func bench(gap time.Duration) *Bucket {
-	b := &Bucket{o: Options{WriteGap: gap, Idle: time.Hour, Stats: &Stats{}, Now: func() int64 { return 0 }},
-		topics: map[subject.Symbol]*topic{}}
+	b := &Bucket{o: Options{WriteGap: gap, Idle: time.Hour, Stats: &Stats{}, Log: slog.New(slog.DiscardHandler), Now: func() int64 { return 0 }},
+		wake: make(chan struct{}, 1), topics: map[subject.Symbol]*topic{}}
 	b.interest.init()
 	b.feed.init()
 	return b
@@ -327,10 +328,10 @@ type silent struct{}
 func (silent) WriteFrames(f *socket.Flush) (socket.Result, error) {
 	return socket.Result{Sent: len(f.Ends), Bytes: len(f.Frames)}, nil
 }
-func (silent) Say([]byte) error { return nil }
-func (silent) SayIfIdle([]byte) {}
-func (silent) End([]byte)       {}
-func (silent) Alive() int64     { return 0 }
+func (silent) Say([]byte) error      { return nil }
+func (silent) SayIfIdle([]byte) bool { return true }
+func (silent) End([]byte)            {}
+func (silent) Alive() int64          { return 0 }
 
 func BenchmarkTick(b *testing.B) {
 	for _, n := range []int{1, 1000, 10000} {

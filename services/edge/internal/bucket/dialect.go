@@ -22,7 +22,9 @@ type Dialect interface {
 type Outlet interface {
 	WriteFrames(*socket.Flush) (socket.Result, error)
 	Say(frame []byte) error
-	SayIfIdle(frame []byte)
+	SayIfIdle(frame []byte) bool
 	End(closeFrame []byte)
 	Alive() int64
 }
+
+var _ Outlet = (*socket.Conn)(nil)

@@ -34,13 +34,15 @@ type feed struct {
 	decoded   tick.Batch
 	last      int64 // when a batch last came
 
-	asks    map[uint64]*ask
-	askID   uint64
-	holes   []openHole
-	beat    int64 // when ingest gave its last sign of life, as far as batches tell
-	wanting int64 // since when there has been interest
-	stale   bool
-	told    int64 // when clients were last told
+	asks     map[uint64]*ask
+	askID    uint64
+	resynced int64 // when the newest of everything was last asked for
+	again    bool  // and it has to be asked for again
+	holes    []openHole
+	beat     int64 // when ingest gave its last sign of life, as far as batches tell; 0: not known
+	wanting  int64 // since when there has been interest
+	stale    bool
+	told     int64 // when clients were last told
 }
 
 type routerState struct {
@@ -79,7 +81,7 @@ func (f *feed) batch(b *Bucket, data []byte, now int64) {
 	m := &f.decoded
 	if err := m.Decode(data); err != nil {
 		st.Malformed.Add(1)
-		b.o.Log.Warn("batch cannot be read", "bucket", b.o.ID, "error", err)
+		b.warn("batch cannot be read", "error", err)
 		return
 	}
 	st.Batches.Add(1)
@@ -92,7 +94,8 @@ func (f *feed) batch(b *Bucket, data []byte, now int64) {
 		r = &routerState{}
 		f.routers[m.Router] = r
 	}
-	if m.Number > r.number+1 {
+	lost := m.Number > r.number+1
+	if lost {
 		st.Holes.Add(1)
 		f.resync(b, now)
 	}
@@ -107,7 +110,7 @@ func (f *feed) batch(b *Bucket, data []byte, now int64) {
 		f.confirmed[p] = n
 		b.recheck = true
 		for t := range b.interest.parts[p] {
-			if t.number <= n {
+			if t.number <= n && !lost { // its newest may be what was lost: then the answer to newest has it go live
 				b.goLive(t, now)
 			}
 		}
@@ -143,8 +146,13 @@ func (f *feed) item(b *Bucket, item []byte, now int64) {
 	b.take(t, &tk, now)
 }
 
-// resync asks for the newest of everything that is wanted.
+// resync asks for the newest of everything that is wanted. Where loss follows loss, an overloaded worker must not be given
+// an answer for each: the next question waits for the next check.
 func (f *feed) resync(b *Bucket, now int64) {
+	if f.again = now-f.resynced < int64(checkEvery); f.again {
+		return
+	}
+	f.resynced = now
 	clear(f.asks)
 	var all []subject.Symbol
 	for _, t := range b.topics {
@@ -175,15 +183,16 @@ func (f *feed) send(b *Bucket, id uint64, a *ask) {
 	b.request(subject.RouterNewest(b.o.Region), askNewest, id, req.Append(nil))
 }
 
-// answered takes one message of an answer.
+// answered takes one message of an answer. It is good also when the question has been asked anew meanwhile: positions
+// tell what is newer.
 func (f *feed) answered(b *Bucket, msg *nats.Msg, id uint64, now int64) {
-	if f.asks[id] == nil || noResponders(msg) {
+	if noResponders(msg) {
 		return
 	}
 	m, err := tick.DecodeNewestAnswer(msg.Data)
 	if err != nil {
 		b.o.Stats.Malformed.Add(1)
-		b.o.Log.Warn("answer to newest cannot be read", "bucket", b.o.ID, "error", err)
+		b.warn("answer to newest cannot be read", "error", err)
 		return
 	}
 	for _, item := range m.Ticks {
@@ -227,14 +236,15 @@ func (f *feed) check(b *Bucket, now int64) {
 			}
 		}
 	}
+	clear(f.holes[len(keep):])
 	f.holes = keep
 	for name, r := range f.routers {
 		if now-r.heard > int64(forgetRouter) {
 			delete(f.routers, name)
 		}
 	}
-	if b.symbols.Load() == 0 {
-		f.wanting, f.stale = 0, false
+	if b.symbols.Load() == 0 { // no batch comes then to tell of ingest
+		f.wanting, f.beat = 0, 0
 		return
 	}
 	if f.wanting == 0 {
@@ -242,6 +252,9 @@ func (f *feed) check(b *Bucket, now int64) {
 	}
 	if since := max(f.last, f.wanting); now-since >= int64(silence) {
 		f.last = now // ask again after another silence
+		f.again = true
+	}
+	if f.again {
 		f.resync(b, now)
 	}
 	f.checkStale(b, now)
@@ -249,27 +262,27 @@ func (f *feed) check(b *Bucket, now int64) {
 
 // checkStale tells clients when ingest has gone silent. A symbol that merely does not trade is not stale.
 func (f *feed) checkStale(b *Bucket, now int64) {
-	if now-f.beatTime() < int64(staleAfter) {
-		if f.stale {
-			f.stale = false
-			b.sayAll(&session.Message{Op: session.OpFresh})
+	last := f.beat
+	if last == 0 {
+		last = f.wanting // no sign of life yet: since we want one
+	}
+	switch {
+	case now-last >= int64(staleAfter):
+		if !f.stale || now-f.told >= int64(staleAgain) {
+			f.stale, f.told = true, now
+			b.sayAll(f.staleMessage(now))
 		}
-		return
-	}
-	if !f.stale || now-f.told >= int64(staleAgain) {
-		f.stale, f.told = true, now
-		b.sayAll(f.staleMessage(now))
+	case f.stale && f.beat != 0:
+		f.stale = false
+		b.sayAll(&session.Message{Op: session.OpFresh})
 	}
 }
 
-// beatTime is ingest's last sign of life; before the first one, when we began to want any.
-func (f *feed) beatTime() int64 {
-	if f.beat == 0 {
-		return f.wanting
-	}
-	return f.beat
-}
-
+// staleMessage tells the age of the last beat, or none when it is not known.
 func (f *feed) staleMessage(now int64) *session.Message {
-	return &session.Message{Op: session.OpStale, AgeMS: (now - f.beatTime()) / int64(time.Millisecond)}
+	m := &session.Message{Op: session.OpStale}
+	if f.beat != 0 {
+		m.AgeMS = (now - f.beat) / int64(time.Millisecond)
+	}
+	return m
 }

@@ -60,7 +60,8 @@ func (b *Bucket) fired(c *clock) {
 }
 
 func (b *Bucket) flushDue(now int64) {
-	for i, c := range b.due {
+	for i := 0; i < len(b.due); i++ { // it grows meanwhile when a flush has no room for all and there is no write gap
+		c := b.due[i]
 		b.due[i] = nil
 		c.queued = false
 		if !c.s.gone && !c.s.blocked {
@@ -82,8 +83,7 @@ func (b *Bucket) unblock(s *Session, now int64) {
 			continue
 		}
 		if now >= c.next && !s.blocked {
-			b.flushClock(c, nil, now)
-			written = true
+			written = b.flushClock(c, nil, now) || written
 		} else {
 			b.schedule(c, now)
 		}
@@ -94,8 +94,9 @@ func (b *Bucket) unblock(s *Session, now int64) {
 	}
 }
 
-// flushClock writes, in one system call, head (if any) and the newest value of each dirty subscription of c.
-func (b *Bucket) flushClock(c *clock, head []byte, now int64) {
+// flushClock writes, in one system call, head (if any) and the newest value of each dirty subscription of c. False: there
+// was nothing to write.
+func (b *Bucket) flushClock(c *clock, head []byte, now int64) bool {
 	f, s := &b.flush, c.s
 	f.reset()
 	if head != nil {
@@ -114,7 +115,7 @@ func (b *Bucket) flushClock(c *clock, head []byte, now int64) {
 		return true
 	})
 	if len(f.Ends) == 0 {
-		return
+		return false
 	}
 	sent := b.write(s)
 	b.takeBack(c, head, sent)
@@ -122,6 +123,7 @@ func (b *Bucket) flushClock(c *clock, head []byte, now int64) {
 	if c.any() {
 		b.schedule(c, now)
 	}
+	return true
 }
 
 // gatherEvery appends what the reader has not had yet; true when nothing is left to send for now.

@@ -29,6 +29,9 @@ const (
 	answerTime = 300 * time.Millisecond
 	// confirmTime is how long a router may take to confirm before the next change leaves without it.
 	confirmTime = time.Second
+	// changeMost symbols, and what remains of the part in which they are reached, go into one change: some 600 KB, of the
+	// 1 MB that NATS takes. The rest goes with the next.
+	changeMost = 10000
 )
 
 // interest is what this bucket wants of the region's routers. It goes to the registry as whole sets, one per part, one
@@ -62,11 +65,12 @@ func (in *interest) init() {
 
 func (in *interest) add(t *topic) { in.parts[t.part][t] = struct{}{} }
 
-// resend has every part sent again under a new number.
-func (in *interest) resend() {
-	for p := range in.parts {
-		if len(in.parts[p]) > 0 {
-			in.dirty[p] = true
+// resend has every part sent again under a new number, those also that are empty by now: the registry may know an older
+// set of them, and says that a part is lost until it stands there as the edge was told.
+func (b *Bucket) resend() {
+	for p := range b.written {
+		if len(b.interest.parts[p]) > 0 || b.written[p].Load() > 0 {
+			b.interest.dirty[p] = true
 		}
 	}
 }
@@ -114,6 +118,9 @@ func (b *Bucket) released(t *topic, now int64) {
 		}
 	case need == "" && t.wanted == "": // it was let go before it was ever asked for
 		b.leave(t, now)
+	}
+	if t.every == 0 && t.wanted != control.Every { // its readers left before the routers were told of them
+		t.ring = nil
 	}
 }
 
@@ -184,11 +191,12 @@ func (b *Bucket) syncInterest(now int64) {
 	in.number++
 	req := control.InterestRequest{Bucket: b.o.ID, Number: in.number, Parts: map[int]control.Set{}}
 	c := &change{number: in.number, since: now}
-	for p := range in.parts {
+	for p, n := 0, 0; p < subject.Parts && n < changeMost; p++ {
 		if in.dirty[p] {
 			in.dirty[p] = false
 			c.parts = append(c.parts, p)
 			req.Parts[p] = b.partSet(p, now)
+			n += len(req.Parts[p])
 		}
 	}
 	payload, err := json.Marshal(&req)
@@ -215,7 +223,7 @@ func (b *Bucket) partSet(p int, now int64) control.Set {
 	set := control.Set{}
 	for t := range in.parts[p] {
 		want := t.need()
-		if less(want, t.wanted) && (t.unused == 0 || now-t.unused < int64(linger)) {
+		if less(want, t.wanted) && t.lingers {
 			want = t.wanted
 		}
 		if want != t.wanted {
@@ -264,12 +272,12 @@ func (b *Bucket) interestAnswered(m *nats.Msg, number uint64, now int64) {
 	}
 	var a control.InterestAnswer
 	if err := json.Unmarshal(m.Data, &a); err != nil {
-		b.o.Log.Warn("registry's answer cannot be read", "bucket", b.o.ID, "error", err)
+		b.warn("registry's answer cannot be read", "error", err)
 		return
 	}
 	if a.Error != nil {
 		b.o.Stats.RequestErrors.Add(1)
-		b.o.Log.Warn("registry refuses interest; asked again", "bucket", b.o.ID, "number", number, "code", a.Error.Code, "error", a.Error.Message)
+		b.warn("registry refuses interest; asked again", "number", number, "code", a.Error.Code, "error", a.Error.Message)
 		return
 	}
 	c.answered = true
@@ -277,7 +285,7 @@ func (b *Bucket) interestAnswered(m *nats.Msg, number uint64, now int64) {
 	for _, p := range c.parts {
 		b.written[p].Store(number)
 		for t := range b.interest.parts[p] {
-			if t.number == number && t.wanted != "" && !t.live {
+			if t.wanted != "" && !t.live {
 				added = append(added, t.symbol)
 			}
 		}

@@ -21,6 +21,7 @@ const (
 func (b *Bucket) visitEvery() time.Duration { return b.o.Idle / (idleVisits * visitSlots) }
 
 func (b *Bucket) addSession(s *Session) {
+	s.gone = false
 	s.slot = int32(rand.IntN(visitSlots))
 	s.phase = uint8(rand.IntN(pingRounds))
 	s.pos = int32(len(b.sessions[s.slot]))
@@ -55,8 +56,9 @@ func (b *Bucket) visitSessions(now int64) {
 		case now-s.out.Alive() > int64(b.o.Idle):
 			s.End(code.Idle, "no sign of life for the idle time")
 		case (b.round+s.phase)%pingRounds == 0:
-			s.out.SayIfIdle(s.dialect.AppendPing(ping[:0]))
-			b.o.Stats.Pings.Add(1)
+			if s.out.SayIfIdle(s.dialect.AppendPing(ping[:0])) {
+				b.o.Stats.Pings.Add(1)
+			}
 		}
 	}
 	if b.visit++; b.visit == visitSlots {

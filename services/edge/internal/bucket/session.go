@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tickfan/tickfan/proto/code"
 	"github.com/tickfan/tickfan/proto/session"
 	"github.com/tickfan/tickfan/proto/tick"
 )
@@ -25,7 +26,7 @@ type Session struct {
 	errors  atomic.Int32
 	ending  atomic.Bool
 	blocked bool // the socket refused bytes; Writable follows
-	gone    bool
+	gone    bool // from the bucket, or not in it yet
 }
 
 // sub is one subscription of a session.
@@ -172,9 +173,9 @@ func (s *Session) apply(w want, i int, now int64) {
 }
 
 // startOf is the position after which a new reader reads: what it has already, or what comes before the newest tick,
-// which then is its snapshot.
+// which then is its snapshot; the very start while the newest is not known.
 func startOf(t *topic, after tick.Position) tick.Position {
-	if after != (tick.Position{}) || !t.priced() {
+	if after != (tick.Position{}) || !t.priced() || !t.live {
 		return after
 	}
 	return tick.Position{Epoch: t.newest.Epoch, Seq: t.newest.Seq - 1}
@@ -211,9 +212,10 @@ func (s *Session) dropClocks() {
 	}
 }
 
+// unpriced counts the subscriptions of symbols that are known to have no price.
 func (s *Session) unpriced() (n int) {
 	for i := range s.subs {
-		if !s.subs[i].t.priced() {
+		if t := s.subs[i].t; t.live && !t.priced() {
 			n++
 		}
 	}
@@ -223,3 +225,74 @@ func (s *Session) unpriced() (n int) {
 // say sends a message ahead of any tick. A full outbox or an ending connection loses it: then the client reads
 // nothing, or nothing more.
 func (s *Session) say(m *session.Message) { _ = s.out.Say(s.dialect.AppendMessage(nil, m)) }
+
+// Open makes a session for a place that Reserve took. Start must follow.
+func (b *Bucket) Open(d Dialect) *Session {
+	s := &Session{bucket: b, dialect: d, gone: true}
+	s.clocks = []*clock{newClock(s, 0, b.o.WriteGap)}
+	return s
+}
+
+// Start hands the session to the worker, with the way to its client.
+func (s *Session) Start(out Outlet) {
+	s.out = out
+	if !s.bucket.push(command{kind: opened, s: s}) {
+		s.sendAway()
+	}
+}
+
+// sendAway tells the client to come back, spread over two seconds, and closes: the edge stops.
+func (s *Session) sendAway() {
+	s.say(&session.Message{Op: session.OpReconnect, AfterMS: 1 + rand.Int64N(2000), Reason: "shutdown"})
+	s.End(code.Drain, "shutdown")
+}
+
+// Writable says that the refused outlet can be written to again.
+func (s *Session) Writable() { s.bucket.push(command{kind: writable, s: s}) }
+
+// Close says that the client has gone.
+func (s *Session) Close() { s.bucket.push(command{kind: closed, s: s}) }
+
+// Do carries out a request and returns when it has been answered. One at a time: answers come in the order of the
+// requests, and a client that sends faster than it is served waits in its own socket.
+func (s *Session) Do(r *session.Request) {
+	s.bucket.o.Stats.Requests.Add(1)
+	if r.Op == session.OpPing {
+		s.say(&session.Message{Op: session.OpPong, ID: r.ID, TS: time.Now().UnixMicro()})
+		return
+	}
+	done := make(chan struct{})
+	if s.bucket.push(command{kind: operate, s: s, req: r, done: done}) {
+		select {
+		case <-done:
+		case <-s.bucket.done:
+		}
+	}
+}
+
+// Refuse answers a request that cannot be carried out. A client with nothing but faults is closed.
+func (s *Session) Refuse(id *int64, err error) {
+	e := code.Of(err)
+	s.bucket.o.Stats.CountRefused(e.Code)
+	if s.errors.Add(1) >= session.MaxErrors {
+		s.End(code.TooManyErrors, "100 refused messages")
+		return
+	}
+	s.say(&session.Message{Op: session.OpError, ID: id, Code: e.Code, Message: e.Message})
+}
+
+// End closes the connection from our side.
+func (s *Session) End(c code.Close, reason string) {
+	if s.ending.Swap(true) {
+		return
+	}
+	s.bucket.o.Stats.ended(c)
+	s.out.End(s.dialect.AppendClose(nil, uint16(c), reason))
+}
+
+// Ended counts how the connection ended, unless it was we who ended it.
+func (s *Session) Ended(c code.Close) {
+	if !s.ending.Swap(true) {
+		s.bucket.o.Stats.ended(c)
+	}
+}

@@ -44,6 +44,11 @@ func (b *Bucket) operate(s *Session, req *session.Request, done chan struct{}, n
 		close(done)
 		return
 	}
+	if !b.hasRoom(req.Symbols) {
+		s.Refuse(req.ID, code.Errorf(code.Unavailable, "too many symbols are wanted here now: try again in some seconds"))
+		close(done)
+		return
+	}
 	p := &pending{s: s, req: req, done: done, deadline: now + int64(activation), topics: make([]*topic, len(req.Symbols))}
 	for i, sym := range req.Symbols {
 		t := b.topic(sym)
@@ -69,6 +74,21 @@ func (b *Bucket) added(s *Session, symbols []subject.Symbol) (n int) {
 		}
 	}
 	return n
+}
+
+// hasRoom tells whether the table may take what is new to it of symbols. The registry refuses a part that names more, and
+// with it all that changes with the part; so whoever tries many symbols must not fill one.
+func (b *Bucket) hasRoom(symbols []subject.Symbol) bool {
+	var added [subject.Parts]int
+	for _, sym := range symbols {
+		if b.topics[sym] == nil {
+			p := subject.Part(sym)
+			if added[p]++; len(b.interest.parts[p])+added[p] > control.MaxPartSymbols {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // ready tells whether every topic of p is live: its newest value, or that it has none, is known here, and for mode every
@@ -107,7 +127,7 @@ func (b *Bucket) complete(p *pending, now int64) {
 		wants[i] = want{t: t, every: every, rate: p.req.MaxRate, after: p.req.After[t.symbol]}
 		if at[i] = s.find(t); !t.priced() || !t.live {
 			noPrice = append(noPrice, t.symbol)
-			if at[i] < 0 {
+			if at[i] < 0 && t.live { // while no router answers nobody knows, and nobody is refused for it
 				unpriced++
 			}
 		}
@@ -161,6 +181,7 @@ func (b *Bucket) goLive(t *topic, now int64) {
 		return
 	}
 	t.live = true
+	t.seedRing(now)
 	b.recheck = true
 	if t.priced() {
 		for _, r := range t.subs {

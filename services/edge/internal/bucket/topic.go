@@ -20,7 +20,7 @@ type topic struct {
 	subs  []subref // subscribers
 	holds int      // subscribes in progress that need it
 	every int      // of subscribers and holds, those in mode every
-	ring  *ring    // nil while every is 0
+	ring  *ring    // nil when every is 0 and the routers need not send each tick
 
 	// What the routers know of this topic (see interest.go).
 	wanted          control.Flag // as it stands in the part's set; empty: not in it
@@ -63,14 +63,18 @@ func (t *topic) frame(d Dialect) []byte {
 	return t.frames[i]
 }
 
-// addEvery counts one more in mode every. The ring starts with the newest tick, so that a reader always finds its
-// start in it.
+// addEvery counts one more in mode every.
 func (t *topic) addEvery(now int64) {
 	if t.every++; t.ring == nil {
 		t.ring = &ring{}
-		if t.priced() {
-			t.ring.add(&t.newest, now)
-		}
+		t.seedRing(now)
+	}
+}
+
+// seedRing puts the newest tick into the ring once it may be shown, so that a reader always finds its start there.
+func (t *topic) seedRing(now int64) {
+	if t.ring != nil && t.live && t.priced() {
+		t.ring.add(&t.newest, now)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -32,16 +31,13 @@ type Options struct {
 }
 
 // Lease is one edge's.
-type Lease struct {
-	o        Options
-	Failures atomic.Int64 // heartbeats that were not answered
-}
+type Lease struct{ o Options }
 
-// New makes a lease. Run must follow.
+// New makes a lease. Run must follow, then Release.
 func New(o Options) *Lease { return &Lease{o: o} }
 
-// Run renews the lease until ctx ends, then gives it up.
-func (l *Lease) Run(ctx context.Context) error {
+// Run renews the lease until ctx ends.
+func (l *Lease) Run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var failing time.Time // since when
@@ -49,15 +45,13 @@ func (l *Lease) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			l.release()
-			return nil
+			return
 		case <-timer.C:
 		}
 		err := l.beat(ctx, l.o.State())
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:
-			l.Failures.Add(1)
 			if failing.IsZero() {
 				failing = time.Now()
 			}
@@ -78,8 +72,8 @@ func (l *Lease) Run(ctx context.Context) error {
 	}
 }
 
-// release tells the registry that this edge stops, so that nobody has to wait for the lease to run out.
-func (l *Lease) release() {
+// Release tells the registry that this edge stops, so that nobody has to wait for the lease to run out.
+func (l *Lease) Release() {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	h := l.o.State()

@@ -12,17 +12,22 @@ import (
 	"github.com/tickfan/tickfan/proto/tick"
 )
 
-// keep is how long an answer is used.
-const keep = 2 * time.Second
+const (
+	// keep is how long an answer is used, and how long to wait for one.
+	keep = 2 * time.Second
+	// keepFault is how long it is taken for granted that no router answers.
+	keepFault = time.Second
+)
 
 // Cache holds the newest ticks of a region's symbols.
 type Cache struct {
 	nc     *nats.Conn
 	region subject.Region
 
-	mu     sync.Mutex // held while asking: who comes meanwhile gets the same answer
-	ticks  map[subject.Symbol]tick.Tick
-	loaded time.Time
+	mu    sync.Mutex // held while asking: who comes meanwhile gets the same answer, or the same fault
+	ticks map[subject.Symbol]tick.Tick
+	err   error
+	until time.Time // they are used so long
 }
 
 // New makes a cache that asks over nc.
@@ -32,15 +37,17 @@ func New(nc *nats.Conn, r subject.Region) *Cache { return &Cache{nc: nc, region:
 func (c *Cache) All(ctx context.Context) (map[subject.Symbol]tick.Tick, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if time.Since(c.loaded) < keep {
-		return c.ticks, nil
+	if time.Now().Before(c.until) {
+		return c.ticks, c.err
 	}
-	ticks, err := c.ask(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("ask routers for newest ticks: %w", err)
+	// Others wait for this answer too: it does not end with the one who asked first.
+	if c.ticks, c.err = c.ask(context.WithoutCancel(ctx)); c.err != nil {
+		c.err = fmt.Errorf("ask routers for newest ticks: %w", c.err)
+		c.until = time.Now().Add(keepFault)
+	} else {
+		c.until = time.Now().Add(keep)
 	}
-	c.ticks, c.loaded = ticks, time.Now()
-	return ticks, nil
+	return c.ticks, c.err
 }
 
 func (c *Cache) ask(ctx context.Context) (map[subject.Symbol]tick.Tick, error) {

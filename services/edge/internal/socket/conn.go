@@ -149,13 +149,11 @@ func (c *Conn) sayLocked(frame []byte) error {
 	return nil
 }
 
-// SayIfIdle is Say for a frame that is worth nothing to a client with a full pipe (a ping): it is left out then.
-func (c *Conn) SayIfIdle(frame []byte) {
+// SayIfIdle is Say for a frame that is worth nothing to a client with a full pipe (a ping): false, it is left out then.
+func (c *Conn) SayIfIdle(frame []byte) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.blocked && len(c.out) == 0 {
-		_ = c.sayLocked(frame)
-	}
+	return !c.blocked && len(c.out) == 0 && c.sayLocked(frame) == nil
 }
 
 // End writes a close frame as the last one and stops the reader, which then calls Linger.

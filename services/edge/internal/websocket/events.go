@@ -42,15 +42,23 @@ func (events) OnOpen(*gws.Conn) {}
 func (events) OnClose(ws *gws.Conn, err error) {
 	c := ws.NetConn().(*conn)
 	var closed *gws.CloseError
-	if errors.As(err, &closed) {
-		c.session.Ended(code.Close(closed.Code))
-	} else {
+	switch {
+	case !errors.As(err, &closed):
 		c.session.Ended(abnormal)
+	case closed.Code == 0:
+		c.session.Ended(noStatus)
+	default:
+		c.session.Ended(min(code.Close(closed.Code), applications))
 	}
 }
 
-// abnormal is RFC 6455's code for a connection that ended without a close frame.
-const abnormal code.Close = 1006
+// Codes of RFC 6455 for what a close frame does not say, and the first of those that are the client's to choose: they are
+// counted as one, for he could choose a thousand.
+const (
+	noStatus     code.Close = 1005
+	abnormal     code.Close = 1006
+	applications code.Close = 3000
+)
 
 // OnPing answers with the ping's payload (gws's own handler answers with none).
 func (events) OnPing(ws *gws.Conn, payload []byte) {

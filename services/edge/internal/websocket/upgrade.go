@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/lxzan/gws"
 
@@ -22,7 +21,8 @@ const readBuffer = 64
 
 // Options of the transport.
 type Options struct {
-	Reserve func() *bucket.Bucket // gives a bucket with a place taken, or nil when the edge is full
+	Reserve func() *bucket.Bucket // gives a bucket with a place taken, or nil when the edge is full or stops
+	Release func(*bucket.Bucket)  // gives the place back; nothing of the connection is left then
 	Poller  *socket.Poller
 	Now     func() int64 // monotonic nanoseconds
 	Log     *slog.Logger
@@ -33,7 +33,6 @@ type Options struct {
 type Handler struct {
 	o         Options
 	upgraders [session.Formats + 1]*gws.Upgrader // by format; the last for a client that offers no subprotocol
-	wg        sync.WaitGroup
 }
 
 // New makes a handler. gws refuses a client that offers no subprotocol when the server names any, so there is an upgrader
@@ -57,13 +56,10 @@ func New(o Options) *Handler {
 	return h
 }
 
-// Wait returns when every connection has ended: two seconds at most after its bucket's worker.
-func (h *Handler) Wait() { h.wg.Wait() }
-
 // ServeHTTP is GET /v1/ws. The Origin has been checked by then.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !isUpgrade(r) {
-		w.Header().Set("Upgrade", "websocket")
+		w.Header().Set(upgradeHeader, "websocket")
 		h.o.Refuse(w, http.StatusUpgradeRequired, code.Errorf(code.BadProtocol, "%s speaks WebSocket, version 13: send Upgrade: websocket", session.PathWS))
 		return
 	}
@@ -82,12 +78,16 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.upgrade(w, r, which, b)
 }
 
-const subprotocolHeader = "Sec-Websocket-Protocol"
+const (
+	subprotocolHeader = "Sec-Websocket-Protocol"
+	connectionHeader  = "Connection"
+	upgradeHeader     = "Upgrade"
+)
 
 // isUpgrade checks what gws would refuse with an error in plain text.
 func isUpgrade(r *http.Request) bool {
-	return r.Method == http.MethodGet && r.ProtoAtLeast(1, 1) && hasToken(r.Header, "Connection", "upgrade") &&
-		hasToken(r.Header, "Upgrade", "websocket") && r.Header.Get("Sec-Websocket-Version") == "13" &&
+	return r.Method == http.MethodGet && r.ProtoAtLeast(1, 1) && hasToken(r.Header, connectionHeader, "upgrade") &&
+		hasToken(r.Header, upgradeHeader, "websocket") && r.Header.Get("Sec-Websocket-Version") == "13" &&
 		len(r.Header.Get("Sec-Websocket-Key")) == 24
 }
 
@@ -124,13 +124,13 @@ func choose(h http.Header) (which int, ok bool) {
 func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, which int, b *bucket.Bucket) {
 	nc, brw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		b.Release()
+		h.o.Release(b)
 		h.o.Refuse(w, http.StatusInternalServerError, code.Of(err))
 		return
 	}
 	tcp, ok := nc.(*net.TCPConn)
 	if !ok {
-		b.Release()
+		h.o.Release(b)
 		_ = nc.Close()
 		h.o.Log.Error("connection is no TCP connection", "remote", nc.RemoteAddr())
 		return
@@ -148,25 +148,26 @@ func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, which int, b *
 	s := b.Open(dialect(format))
 	c, err := socket.New(tcp, pre, h.o.Poller, s.Writable, h.o.Now)
 	if err != nil {
-		b.Release()
+		h.o.Release(b)
 		_ = tcp.Close()
 		return
 	}
-	// gws takes the subprotocol from the first header line alone and by its own order: tell it ours.
+	// gws looks at the first line of a header alone, and for subprotocols by its own order: tell it what was found.
+	r.Header[connectionHeader], r.Header[upgradeHeader] = []string{"Upgrade"}, []string{"websocket"}
 	if which < session.Formats {
 		r.Header[subprotocolHeader] = []string{session.Subprotocols[which]}
 	}
 	ws, err := h.upgraders[which].UpgradeFromConn(&conn{Conn: c, session: s, format: format}, bufio.NewReaderSize(c, readBuffer), r)
 	if err != nil {
-		b.Release()
 		c.Linger()
+		h.o.Release(b)
 		return
 	}
-	h.wg.Go(func() {
+	go func() { // Release counts it out
 		s.Start(c)
 		ws.ReadLoop()
 		s.Close()
-		b.Release()
 		c.Linger()
-	})
+		h.o.Release(b)
+	}()
 }

@@ -1,4 +1,4 @@
-// Command ingest takes prices and stamps them.
+// Command ingest runs the service of that name; see package ingest.
 package main
 
 import (
@@ -6,12 +6,11 @@ import (
 	"os"
 
 	"github.com/tickfan/tickfan/libs/daemon"
-	"github.com/tickfan/tickfan/libs/ops"
 	"github.com/tickfan/tickfan/services/ingest"
 )
 
 func main() {
 	var cfg ingest.Config
-	os.Exit(daemon.Main("ingest", "Takes prices from exchanges and from ingest.<symbol>, stamps and publishes them.", &cfg, ingest.Vars(),
-		func(ctx context.Context, d ops.Deps) error { return ingest.Run(ctx, cfg, d) }))
+	os.Exit(daemon.Main("ingest", "Takes prices from exchanges and from ingest.<symbol>, stamps and publishes them.", &cfg, ingest.Defaults(),
+		func(ctx context.Context, d ingest.Deps) error { return ingest.Run(ctx, cfg, d) }))
 }

@@ -16,7 +16,8 @@ const (
 	// maxWaiting is how many answers may wait for a flush; beyond it the intake waits, too.
 	maxWaiting = 8192
 
-	flushTimeout = 2 * time.Second
+	// flushTimeout bounds a flush. Two may be due when stopping, which must not take long.
+	flushTimeout = time.Second
 )
 
 // answerer answers requests once their ticks are flushed. A flush is a round trip to the server, so one covers all
@@ -97,6 +98,6 @@ func (a *answerer) send(m *nats.Msg, body control.IngestAnswer) {
 		err = m.Respond(p)
 	}
 	if err != nil {
-		a.log.Debug("answer not sent", "subject", m.Subject, "err", err) // its requester finds out by its timeout
+		a.log.Debug("answer not sent", "subject", m.Subject, "error", err) // its requester finds out by its timeout
 	}
 }

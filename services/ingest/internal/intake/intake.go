@@ -40,6 +40,8 @@ type Options struct {
 
 	// Active tells whether this ingest stamps. Only the active one takes, refuses and answers.
 	Active func() bool
+	// Skipped is called for each price that came while this ingest does not stamp.
+	Skipped func()
 	// Stamp publishes a price. Its error is stamp.ErrInactive or a *code.Error.
 	Stamp func(subject.Symbol, tick.Quote) (tick.Position, error)
 }
@@ -115,6 +117,7 @@ func (in *Intake) drain() {
 // one takes one message.
 func (in *Intake) one(m *nats.Msg) {
 	if !in.o.Active() {
+		in.o.Skipped()
 		return
 	}
 	reply := m.Reply
@@ -129,7 +132,8 @@ func (in *Intake) one(m *nats.Msg) {
 	}
 	pos, err := in.stamp(m)
 	switch {
-	case errors.Is(err, stamp.ErrInactive): // lost, or paused, since the look above
+	case errors.Is(err, stamp.ErrInactive): // the lease was lost since the look above, or the process was paused
+		in.o.Skipped()
 	case err != nil:
 		in.o.Refused.Refuse(m.Subject, err)
 		if reply != "" {

@@ -63,7 +63,8 @@ func open(t *testing.T) *desk {
 	}
 	d.Intake, err = New(Options{
 		Conn: d.srv.Connect(t), Ticks: d.ticks, Drops: drops, Refused: d.refused, Log: slog.New(slog.DiscardHandler), Now: time.Now,
-		Active: func() bool { return d.stamper.Epoch() != 0 },
+		Active:  func() bool { return d.stamper.Epoch() != 0 },
+		Skipped: func() {},
 		Stamp: func(sym subject.Symbol, q tick.Quote) (tick.Position, error) {
 			if f := d.slow.Load(); f != nil {
 				(*f)()

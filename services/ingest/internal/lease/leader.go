@@ -30,7 +30,7 @@ func (l *Lease) bucket(ctx context.Context) error {
 			return nil // another ingest was faster; found at the next try
 		}
 		if err == nil {
-			l.o.Log.Info("KV store made", "bucket", subject.KVLeader, "replicas", l.o.Replicas)
+			l.o.Log.Info("KV store made", "store", subject.KVLeader, "replicas", l.o.Replicas)
 		}
 	}
 	if err != nil {

@@ -116,7 +116,7 @@ func (l *Lease) Run(ctx context.Context) error {
 			return nil
 		}
 		l.lost.Add(1)
-		l.o.Log.Warn("lease lost", "err", err)
+		l.o.Log.Warn("lease lost", "error", err)
 		l.o.Condition.Set(fmt.Errorf("standby: lease lost: %w", err))
 	}
 }
@@ -260,6 +260,6 @@ func (l *Lease) warn(what string, err error) {
 	}
 	l.mu.Unlock()
 	if !quiet {
-		l.o.Log.Warn(what, "err", err)
+		l.o.Log.Warn(what, "error", err)
 	}
 }

@@ -60,7 +60,7 @@ func (l *Log) Refuse(where string, err error) {
 	}
 	attrs := []any{"subject", where, "code", why.Code, "message", why.Message, "suppressed", suppressed}
 	if why.Code == code.Internal && !errors.Is(err, why) {
-		attrs = append(attrs, "err", err) // the caller is not told, so the log must be
+		attrs = append(attrs, "error", err) // the caller is not told, so the log must be
 	}
 	l.log.Warn("price refused", attrs...)
 }

@@ -1,4 +1,4 @@
-// Command registry keeps who holds which bucket and what each bucket wants; see package registry.
+// Command registry runs the service of that name; see package registry.
 package main
 
 import (
@@ -11,7 +11,6 @@ import (
 
 func main() {
 	var cfg registry.Config
-	os.Exit(daemon.Main("registry", "Keeps the edges of a region, their buckets and the symbols that these want.", &cfg,
-		map[string]string{"ops": ":9093"},
-		func(ctx context.Context, deps registry.Deps) error { return registry.Run(ctx, cfg, deps) }))
+	os.Exit(daemon.Main("registry", "Keeps the edges of a region, their buckets and the symbols that these want.", &cfg, registry.Defaults(),
+		func(ctx context.Context, d registry.Deps) error { return registry.Run(ctx, cfg, d) }))
 }

@@ -133,7 +133,7 @@ func (s *Service) Stop() {
 		_ = group.Wait() // the work answers its errors itself
 	}
 	if err := s.o.Conn.FlushTimeout(stopTimeout); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
-		s.o.Log.Warn("last answers not flushed", "err", err)
+		s.o.Log.Warn("last answers not flushed", "error", err)
 	}
 }
 
@@ -214,6 +214,6 @@ func (s *Service) body(e endpoint, answer any, err error) ([]byte, *code.Error) 
 // fault logs what went wrong here, not with a request.
 func (s *Service) fault(what string, err error) {
 	if suppressed, ok := s.faults.allow(); ok {
-		s.o.Log.Error("request not served", "what", what, "err", err, "more_like_it", suppressed)
+		s.o.Log.Error("request not served", "what", what, "error", err, "suppressed", suppressed)
 	}
 }

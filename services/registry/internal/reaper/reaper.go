@@ -19,6 +19,7 @@ type Options struct {
 	Leases *leases.Leases
 	Parts  *parts.Parts
 	Health *store.Health
+	Hears  func() bool   // whether heartbeats can come
 	Grace  time.Duration // from an edge's declaration to the removal of its interest
 	Every  time.Duration // between two looks
 	Log    *slog.Logger
@@ -30,10 +31,10 @@ type Options struct {
 // Reaper looks for interest whose edge has no lease, of the dead and of whom else, in two steps:
 //
 //	lease runs out --> declared dead, in KV --- Grace --> interest removed
-//	                         |  a heartbeat came, or KV failed, or NATS was away
+//	                         |  a heartbeat came or could not come, or KV failed, or NATS was away
 //	                         +--> not declared any more
 //
-// So interest is removed only by a registry that has itself been up and writing KV for the whole of Grace, in which
+// So interest is removed only by a registry that has itself been up, hearing and writing KV, for the whole of Grace, in which
 // every edge had the time for three heartbeats. Several registries do the same at the same time and do no harm.
 type Reaper struct {
 	o        Options
@@ -58,7 +59,7 @@ func (r *Reaper) Run(ctx context.Context) {
 		}
 		if err := r.look(ctx); err != nil && ctx.Err() == nil && time.Since(r.warned) > logEvery {
 			r.warned = time.Now()
-			r.o.Log.Warn("dead edges not removed, trying again", "err", err)
+			r.o.Log.Warn("dead edges not removed, trying again", "error", err)
 		}
 	}
 }
@@ -66,6 +67,10 @@ func (r *Reaper) Run(ctx context.Context) {
 // look does one step for each edge that may be dead. It ends at the first error: when KV fails, nothing may be done
 // anyway.
 func (r *Reaper) look(ctx context.Context) error {
+	if !r.o.Hears() {
+		r.o.Health.Fail()
+		return nil
+	}
 	dead := r.suspects()
 	for e := range r.declared {
 		if !dead[e] {

@@ -34,6 +34,7 @@ type region struct {
 	parts   *parts.Parts
 	expired atomic.Int64
 	removed atomic.Int64
+	deaf    atomic.Bool
 }
 
 func newRegion(t *testing.T) *region {
@@ -85,7 +86,7 @@ func (r *region) reap(t *testing.T, grace time.Duration) {
 	var running sync.WaitGroup
 	running.Go(func() {
 		reaper.New(reaper.Options{
-			Leases: r.leases, Parts: r.parts, Health: &r.health, Grace: grace, Every: 5 * time.Millisecond,
+			Leases: r.leases, Parts: r.parts, Health: &r.health, Hears: func() bool { return !r.deaf.Load() }, Grace: grace, Every: 5 * time.Millisecond,
 			Log:     slog.New(slog.DiscardHandler),
 			Expired: func() { r.expired.Add(1) },
 			Removed: func(n int) { r.removed.Add(int64(n)) },
@@ -113,6 +114,23 @@ func TestFailingKV(t *testing.T) {
 	if n := r.expired.Load(); n != 1 {
 		t.Errorf("one dead edge was counted %d times", n)
 	}
+}
+
+// A registry that cannot hear heartbeats does not take their absence for death, however well KV works.
+func TestDeafRegistry(t *testing.T) {
+	r := newRegion(t)
+	const grace = 200 * time.Millisecond
+	r.deaf.Store(true)
+	r.reap(t, grace)
+	began := time.Now()
+	natstest.Eventually(t, soon, func() bool {
+		if !r.stands() || r.expired.Load() > 0 {
+			t.Fatal("an edge was declared dead that could not be heard")
+		}
+		return time.Since(began) > 5*grace
+	}, "five times the grace is over")
+	r.deaf.Store(false)
+	natstest.Eventually(t, soon, func() bool { return !r.stands() }, "the interest is removed")
 }
 
 func TestLeaseSaves(t *testing.T) {

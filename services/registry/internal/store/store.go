@@ -67,7 +67,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		}
 		if ctx.Err() == nil && time.Since(warned) > logEvery {
 			warned = time.Now()
-			o.Log.Warn("KV store not made, trying again", "err", err)
+			o.Log.Warn("KV store not made, trying again", "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -82,6 +82,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 func (s *Store) Keep(ctx context.Context) {
 	ticker := time.NewTicker(makeAgain)
 	defer ticker.Stop()
+	var warned time.Time
 	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
@@ -94,7 +95,10 @@ func (s *Store) Keep(ctx context.Context) {
 		s.missing.Store(false)
 		if err := s.make(ctx); err != nil {
 			s.missing.Store(true)
-			s.o.Log.Debug("KV store not found or made", "err", err)
+			if ctx.Err() == nil && time.Since(warned) > logEvery {
+				warned = time.Now()
+				s.o.Log.Warn("KV store not found or made, trying again", "error", err)
+			}
 		}
 	}
 }

@@ -1,4 +1,4 @@
-// Command router fans the ticks of a region out to its buckets; see package router.
+// Command router runs the service of that name; see package router.
 package main
 
 import (
@@ -11,7 +11,6 @@ import (
 
 func main() {
 	var cfg router.Config
-	os.Exit(daemon.Main("router", "Sends the ticks of a region to the edges that want them.", &cfg,
-		map[string]string{"ops": ":9092"},
-		func(ctx context.Context, deps router.Deps) error { return router.Run(ctx, cfg, deps) }))
+	os.Exit(daemon.Main("router", "Sends the ticks of a region to the edges that want them.", &cfg, router.Defaults(),
+		func(ctx context.Context, d router.Deps) error { return router.Run(ctx, cfg, d) }))
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tickfan/tickfan/libs/interest"
+	"github.com/tickfan/tickfan/libs/newest"
 	"github.com/tickfan/tickfan/proto/subject"
-	"github.com/tickfan/tickfan/services/router/internal/snapshot"
 )
 
 const (
@@ -112,7 +112,7 @@ func (l *Loop) Change(c interest.Change) {
 }
 
 // Fill hands over what was read from TICKS and returns when it is in the table.
-func (l *Loop) Fill(ctx context.Context, ticks []snapshot.Tick) error {
+func (l *Loop) Fill(ctx context.Context, ticks []newest.Tick) error {
 	return l.step(ctx, func(now time.Time) { l.router.Fill(ticks, now) })
 }
 

@@ -13,10 +13,10 @@ import (
 
 	"github.com/tickfan/tickfan/libs/interest"
 	"github.com/tickfan/tickfan/libs/natstest"
+	"github.com/tickfan/tickfan/libs/newest"
 	"github.com/tickfan/tickfan/proto/control"
 	"github.com/tickfan/tickfan/proto/subject"
 	"github.com/tickfan/tickfan/proto/tick"
-	"github.com/tickfan/tickfan/services/router/internal/snapshot"
 )
 
 // rig is a Loop in a bubble of synctest, with what it published. Its messages are put into the channel by hand; the
@@ -164,7 +164,7 @@ func TestLoopTakesWhatWaitsBeforeAFill(t *testing.T) {
 			g.tick("BTC-USD", 1+seq)
 		}
 		filled := make(chan error)
-		go func() { filled <- g.Fill(t.Context(), []snapshot.Tick{stored("BTC-USD", 1, 2000)}) }()
+		go func() { filled <- g.Fill(t.Context(), []newest.Tick{stored("BTC-USD", 1, 2000)}) }()
 		synctest.Wait()
 		g.run()
 		defer g.stop()

@@ -5,12 +5,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tickfan/tickfan/libs/newest"
 	"github.com/tickfan/tickfan/proto/control"
 	"github.com/tickfan/tickfan/proto/subject"
 	"github.com/tickfan/tickfan/proto/tick"
 	"github.com/tickfan/tickfan/services/router/internal/batch"
 	"github.com/tickfan/tickfan/services/router/internal/demand"
-	"github.com/tickfan/tickfan/services/router/internal/snapshot"
 	"github.com/tickfan/tickfan/services/router/internal/table"
 )
 
@@ -80,7 +80,7 @@ func (r *Router) Tick(subj string, payload []byte, now time.Time) {
 }
 
 // Fill takes what was read from TICKS, which may be older or newer than what came on ticks.>.
-func (r *Router) Fill(ticks []snapshot.Tick, now time.Time) {
+func (r *Router) Fill(ticks []newest.Tick, now time.Time) {
 	for _, t := range ticks {
 		if r.tick(t.Subject, t.Payload, now) {
 			r.stats.Repaired.Add(1)
@@ -159,12 +159,12 @@ func (r *Router) publish(subj string, data []byte) error {
 	err := r.o.Publish(subj, data)
 	if err != nil {
 		r.stats.Errors.Add(1)
-		r.faults.warn(faultPublish, "a message could not be published", time.Now(), "subject", subj, "err", err)
+		r.faults.warn(faultPublish, "a message could not be published", time.Now(), "subject", subj, "error", err)
 	}
 	return err
 }
 
 func (r *Router) malformed(kind Kind, subj string, err error, now time.Time) {
 	r.stats.Malformed[kind].Add(1)
-	r.faults.warn(fault(kind), "a message could not be read; it is ignored", now, "subject", subj, "err", err)
+	r.faults.warn(fault(kind), "a message could not be read; it is ignored", now, "subject", subj, "error", err)
 }

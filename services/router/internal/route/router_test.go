@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tickfan/tickfan/libs/newest"
 	"github.com/tickfan/tickfan/proto/control"
 	"github.com/tickfan/tickfan/proto/subject"
 	"github.com/tickfan/tickfan/proto/tick"
-	"github.com/tickfan/tickfan/services/router/internal/snapshot"
 )
 
 const (
@@ -75,8 +75,8 @@ func (b *bench) publishTick(s subject.Symbol, epoch, seq uint64) {
 	b.Tick(subject.Ticks(s), payload(s, epoch, seq), b.now)
 }
 
-func stored(s subject.Symbol, epoch, seq uint64) snapshot.Tick {
-	return snapshot.Tick{Subject: subject.Ticks(s), Payload: payload(s, epoch, seq)}
+func stored(s subject.Symbol, epoch, seq uint64) newest.Tick {
+	return newest.Tick{Subject: subject.Ticks(s), Payload: payload(s, epoch, seq)}
 }
 
 // want makes a bucket want symbols ("A B*", * is every) by KV, each in its part.
@@ -170,7 +170,7 @@ func TestNothingLeavesBeforeServe(t *testing.T) {
 	if len(b.sent) > 0 {
 		t.Fatalf("%d messages left", len(b.sent))
 	}
-	b.Fill([]snapshot.Tick{stored("BTC-USD", 1, 4), stored("ETH-USD", 1, 9)}, b.now)
+	b.Fill([]newest.Tick{stored("BTC-USD", 1, 4), stored("ETH-USD", 1, 9)}, b.now)
 	b.want(bucketB, 1, "ETH-USD SOL-USD")
 	b.Serve()
 	expect(t, "A", b.flush(bucketA), "1: BTC-USD/5")
@@ -184,12 +184,12 @@ func TestMergeByPosition(t *testing.T) {
 	b.flush(bucketA)
 
 	b.publishTick("BTC-USD", 2, 10)
-	b.Fill([]snapshot.Tick{stored("BTC-USD", 2, 9), stored("BTC-USD", 1, 99)}, b.now)
+	b.Fill([]newest.Tick{stored("BTC-USD", 2, 9), stored("BTC-USD", 1, 99)}, b.now)
 	b.publishTick("BTC-USD", 2, 10) // again
 	b.publishTick("BTC-USD", 2, 9)  // backwards
 	b.publishTick("BTC-USD", 1, 50) // an old leader
 	b.publishTick("BTC-USD", 2, 11)
-	b.Fill([]snapshot.Tick{stored("BTC-USD", 2, 13)}, b.now)
+	b.Fill([]newest.Tick{stored("BTC-USD", 2, 13)}, b.now)
 	b.publishTick("BTC-USD", 3, 1)
 	expect(t, "got", b.flush(bucketA), "2: BTC-USD/1 BTC-USD/10 BTC-USD/11 BTC-USD/13")
 	s := b.Stats()
@@ -285,7 +285,7 @@ func TestMalformed(t *testing.T) {
 	} {
 		b.Tick(bad.subject, []byte(bad.payload), b.now)
 	}
-	b.Fill([]snapshot.Tick{{Subject: "ticks.BTC-USD", Payload: []byte("junk")}}, b.now)
+	b.Fill([]newest.Tick{{Subject: "ticks.BTC-USD", Payload: []byte("junk")}}, b.now)
 	b.Beat([]byte("junk"), b.now)
 	b.Announcement([]byte("junk"), b.now)
 	b.Newest("router.local.newest", "reply", []byte("junk"), b.now)

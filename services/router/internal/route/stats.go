@@ -76,6 +76,6 @@ func (f *faults) warn(kind fault, msg string, now time.Time, attrs ...any) {
 		f.more[kind]++
 		return
 	}
-	f.log.Warn(msg, append(attrs, "more_like_it", f.more[kind])...)
+	f.log.Warn(msg, append(attrs, "suppressed", f.more[kind])...)
 	f.last[kind], f.more[kind] = now, 0
 }

@@ -64,7 +64,7 @@ func (f *Feed) Run(ctx context.Context) error {
 			f.backoff.reset()
 		}
 		wait := f.backoff.next()
-		f.o.Log.Warn("exchange not connected", "url", f.o.URL, "err", err, "again_in", wait.Round(time.Millisecond))
+		f.o.Log.Warn("exchange not connected", "url", f.o.URL, "error", err, "again_in", wait.Round(time.Millisecond))
 		select {
 		case <-ctx.Done():
 			return nil

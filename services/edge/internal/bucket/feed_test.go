@@ -1,0 +1,168 @@
+package bucket
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tickfan/tickfan/proto/control"
+	"github.com/tickfan/tickfan/proto/session"
+	"github.com/tickfan/tickfan/proto/subject"
+	"github.com/tickfan/tickfan/proto/tick"
+)
+
+func batch(b *Bucket, now int64, m tick.Batch, ticks ...tick.Tick) {
+	m.Router = "r1"
+	for i := range ticks {
+		m.Items = append(m.Items, ticks[i].Append(nil))
+	}
+	b.feed.batch(b, m.Append(nil), now)
+}
+
+// While nobody wants anything no batch tells of ingest's beats, so what was known of them says nothing afterwards.
+func TestNoStaleAfterAPause(t *testing.T) {
+	b := bench(0)
+	live(b, "X", control.Latest)
+	o := &outlet{}
+	s := join(b, o)
+	now := int64(time.Hour)
+	check := func(wanted int64) {
+		b.symbols.Store(wanted)
+		now += int64(checkEvery)
+		b.feed.check(b, now)
+	}
+	batch(b, now, tick.Batch{Number: 1})
+	check(1)
+	check(0)
+	now += int64(time.Minute)
+	check(1)
+	batch(b, now, tick.Batch{Number: 2})
+	check(1)
+	if len(o.took) != 0 {
+		t.Errorf("told %q though ingest was never silent", o.took)
+	}
+
+	now += int64(staleAfter)
+	check(1)
+	check(0) // unsubscribed while it is stale
+	now += int64(time.Minute)
+	request(b, s, now, session.Request{Op: session.OpSubscribe, Symbols: []subject.Symbol{"X"}})
+	check(1)
+	batch(b, now, tick.Batch{Number: 3})
+	check(1)
+	if n := len(o.took); n == 0 || !strings.Contains(o.took[0], "stale") || !strings.Contains(o.took[n-1], "fresh") {
+		t.Errorf("told %q", o.took)
+	}
+}
+
+// Loss upon loss does not ask for everything each time, and an answer is good however late it comes.
+func TestResyncsAreBounded(t *testing.T) {
+	b := bench(0)
+	live(b, "X", control.Latest)
+	b.symbols.Store(1)
+	now := int64(time.Hour)
+	for i := range 100 {
+		batch(b, now+int64(i)*int64(time.Millisecond), tick.Batch{Number: uint64(2 * (i + 1))})
+	}
+	if n := b.o.Stats.Resyncs.Load(); n != 1 {
+		t.Errorf("%d resyncs within 100 ms", n)
+	}
+	b.feed.check(b, now+int64(checkEvery))
+	if n := b.o.Stats.Resyncs.Load(); n != 2 {
+		t.Errorf("%d resyncs, want one more: what was lost after the first one's answer", n)
+	}
+}
+
+// A batch that shows a loss may confirm a topic whose newest value is what was lost: what the table remembers is not shown.
+func TestLossDoesNotShowARememberedValue(t *testing.T) {
+	b := bench(0)
+	o := &outlet{}
+	s := join(b, o)
+	now := int64(time.Hour)
+	u := b.topic("X")
+	publish(b, u, 10, now)
+	request(b, s, now, session.Request{Op: session.OpSubscribe, Symbols: []subject.Symbol{"X"}})
+	b.syncInterest(now)
+	second := tick.Batch{Number: 2} // the first one is lost
+	second.Interest[u.part] = 1
+	batch(b, now, second)
+	b.completePending(now)
+	if u.live || len(o.took) != 0 {
+		t.Errorf("live: %v, %q", u.live, o.took)
+	}
+	m := tick.NewestAnswer{Last: true, Ticks: [][]byte{(&tick.Tick{Symbol: "X", Position: tick.Position{Epoch: 1, Seq: 100},
+		Quote: tick.Quote{Price: tick.MustDecimal("1")}}).Append(nil)}}
+	b.feed.answered(b, message(m.Append(nil)), 1, now)
+	b.completePending(now)
+	if len(o.took) != 2 || !strings.Contains(o.took[1], `"seq":100`) {
+		t.Errorf("%q", o.took)
+	}
+}
+
+// Parts that are empty by now are sent again too: the registry may have an older set of them.
+func TestResendCoversEmptyParts(t *testing.T) {
+	b := bench(0)
+	now := int64(time.Hour)
+	b.written[3].Store(7)
+	b.do(&command{kind: resend})
+	b.syncInterest(now)
+	if c := b.interest.change; c == nil || !slices.Contains(c.parts, 3) {
+		t.Errorf("%+v", c)
+	}
+}
+
+// Once a change is answered, all its parts' topics are asked for, those also that an unanswered change before it added.
+func TestAnswerAsksForEarlierChangesToo(t *testing.T) {
+	b := bench(0)
+	now := int64(time.Hour)
+	s := join(b, &outlet{})
+	request(b, s, now, session.Request{Op: session.OpSubscribe, Symbols: []subject.Symbol{"A"}})
+	b.syncInterest(now)
+	request(b, s, now, session.Request{Op: session.OpSubscribe, Symbols: []subject.Symbol{"B"}})
+	now += int64(confirmTime)
+	b.syncInterest(now)
+	b.interestAnswered(message([]byte(`{"number":2}`)), 2, now)
+	for _, a := range b.feed.asks {
+		slices.Sort(a.symbols)
+		if !slices.Equal(a.symbols, []subject.Symbol{"A", "B"}) {
+			t.Errorf("asked for %s", a.symbols)
+		}
+	}
+	if len(b.feed.asks) != 1 {
+		t.Errorf("%d questions", len(b.feed.asks))
+	}
+}
+
+// A change is never too large for NATS: what has no room follows with the next.
+func TestLargeInterestLeavesInParts(t *testing.T) {
+	b := bench(0)
+	now := int64(time.Hour)
+	for _, sym := range symbols("ABCDEFGHIJKLMNOPQRSTUVWXYZ", 30000) {
+		u := b.topic(sym)
+		u.holds++
+		b.needed(u)
+	}
+	sent := 0
+	for range subject.Parts {
+		b.syncInterest(now)
+		c := b.interest.change
+		if len(c.payload) > 1<<20 {
+			t.Fatalf("%d bytes", len(c.payload))
+		}
+		for _, p := range c.parts {
+			sent += len(b.interest.parts[p])
+			b.feed.confirmed[p] = c.number
+		}
+		if !b.interest.anyDirty() {
+			break
+		}
+	}
+	if sent != 30000 {
+		t.Errorf("%d of 30000 symbols sent", sent)
+	}
+}
+
+func message(p []byte) *nats.Msg { return &nats.Msg{Data: p} }
