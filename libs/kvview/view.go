@@ -92,7 +92,8 @@ type View[K comparable, V any] struct {
 }
 
 // Open waits until the store exists and returns when all of it has been read; a key that was
-// written meanwhile may come a moment later. The View lives as long as ctx; the caller closes it. The error is ctx's cause, or that of an instrument.
+// written meanwhile may come a moment later. The View lives as long as ctx; the caller closes
+// it. The error is ctx's cause, or that of an instrument.
 func Open[K comparable, V any](ctx context.Context, o Options[K, V]) (*View[K, V], error) {
 	o.Confirm = cmp.Or(o.Confirm, defaultConfirm)
 	v := &View[K, V]{

@@ -182,3 +182,30 @@ func TestReadOfAServerThatDies(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 }
+
+// Ingest reads while it holds the lease: a read that went on for ever would keep all prices out.
+func TestReadOfAStreamThatIsDeleted(t *testing.T) {
+	nc, js, s := stream(t, 1)
+	const symbols = 50_000
+	for i := range symbols {
+		publish(t, nc, fmt.Sprint("ticks.S", i), "x")
+	}
+	settle(t, s, symbols)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _ = Read(t.Context(), js) // it may have been quicker than the deletion
+	}()
+	natstest.Eventually(t, 10*time.Second, func() bool {
+		info, err := s.Info(t.Context())
+		return err == nil && info.State.Consumers > 0
+	}, "the read has begun")
+	if err := js.DeleteStream(t.Context(), "TICKS"); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-ended:
+	case <-time.After(4 * fetchWait):
+		t.Fatal("the read goes on")
+	}
+}

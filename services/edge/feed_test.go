@@ -329,3 +329,25 @@ func TestLostInterestIsSentAgain(t *testing.T) {
 	r.publish("BTC-USD", 1, "1")
 	price(t, c.next(), "1")
 }
+
+// A change that routers have confirmed but the registry has not answered is repeated: it may not stand in KV. Only then
+// do heartbeats name its parts, by which a registry sees that it has lost them.
+func TestUnansweredChangeIsRepeated(t *testing.T) {
+	r := newRegion(t)
+	r.unanswered = 2
+	e := startEdge(t, r)
+	c := dial(t, e, session.JSON)
+	c.subscribe("BTC-USD")
+	natstest.Eventually(t, wait, func() bool {
+		named := false
+		r.set(func() {
+			for _, h := range r.edges {
+				for _, b := range h.Buckets {
+					named = named || b.Parts[subject.Part("BTC-USD")] > 0
+				}
+			}
+			named = named && r.changes > 2
+		})
+		return named
+	}, "the change is not repeated, or not known to stand")
+}

@@ -34,15 +34,16 @@ type region struct {
 	nats *natstest.Server
 	nc   *nats.Conn
 
-	mu        sync.Mutex
-	interest  map[subject.Bucket]*bucketState
-	newest    map[subject.Symbol]tick.Tick
-	edges     map[subject.Edge]control.Heartbeat
-	lost      []subject.Bucket // to be said in the next answer
-	mute      bool             // answer nothing, send nothing
-	silent    bool             // registry answers, but no batch confirms anything
-	changes   int
-	skipBatch bool // count the next batch, but do not send it
+	mu         sync.Mutex
+	interest   map[subject.Bucket]*bucketState
+	newest     map[subject.Symbol]tick.Tick
+	edges      map[subject.Edge]control.Heartbeat
+	lost       []subject.Bucket // to be said in the next answer
+	mute       bool             // answer nothing, send nothing
+	silent     bool             // registry answers, but no batch confirms anything
+	unanswered int              // so many changes are announced, but not answered
+	changes    int
+	skipBatch  bool // count the next batch, but do not send it
 }
 
 type bucketState struct {
@@ -102,7 +103,11 @@ func (r *region) changed(m *nats.Msg) {
 		}
 		b.parts[p] = control.PartValue{Number: req.Number, Symbols: set}
 	}
-	r.answer(m, control.InterestAnswer{Number: req.Number})
+	if r.unanswered > 0 {
+		r.unanswered--
+	} else {
+		r.answer(m, control.InterestAnswer{Number: req.Number})
+	}
 	if !r.silent {
 		r.sendLocked(req.Bucket, b, added...)
 	}

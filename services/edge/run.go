@@ -85,7 +85,7 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 		return fmt.Errorf("make poller: %w", err)
 	}
 	defer e.poller.Close()
-	if e.nc, err = bus.Connect(ctx, bus.Options{URL: cfg.NATS, Name: string(e.id), Log: deps.Log, Meter: meter,
+	if e.nc, err = bus.Connect(ctx, bus.Options{URL: cfg.NATS, Name: cfg.Name, Log: deps.Log, Meter: meter,
 		Condition: deps.Ops.Condition("edge.nats"), Ticks: true, OnReconnect: e.resync}); err != nil {
 		return err
 	}

@@ -41,6 +41,7 @@ type interest struct {
 	number uint64 // of the last change
 	parts  [subject.Parts]map[*topic]struct{}
 	dirty  [subject.Parts]bool
+	turn   int // part that the next change begins with
 	change *change
 
 	unused  []*topic // wanted upstream for longer than needed: until linger is over
@@ -171,10 +172,12 @@ func (b *Bucket) sweepTopics(now int64) {
 func (b *Bucket) syncInterest(now int64) {
 	in := &b.interest
 	if c := in.change; c != nil {
+		confirmed := b.feed.confirms(c)
 		switch {
-		case b.feed.confirms(c):
+		case confirmed && c.answered:
 			in.change = nil
-		case !in.anyDirty() || now-c.since < int64(confirmTime):
+		case !in.anyDirty() || !confirmed && now-c.since < int64(confirmTime):
+			// A router confirms what was announced. Only the answer says that it stands in KV too.
 			if !c.answered && now-c.sent >= int64(answerTime) {
 				b.sendChange(c, now)
 			}
@@ -191,7 +194,9 @@ func (b *Bucket) syncInterest(now int64) {
 	in.number++
 	req := control.InterestRequest{Bucket: b.o.ID, Number: in.number, Parts: map[int]control.Set{}}
 	c := &change{number: in.number, since: now}
-	for p, n := 0, 0; p < subject.Parts && n < changeMost; p++ {
+	for i, n := 0, 0; i < subject.Parts && n < changeMost; i++ {
+		p := in.turn
+		in.turn = (in.turn + 1) % subject.Parts
 		if in.dirty[p] {
 			in.dirty[p] = false
 			c.parts = append(c.parts, p)
