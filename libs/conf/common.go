@@ -9,13 +9,13 @@ import (
 	"strings"
 )
 
-// Common is the configuration that every service has. Its defaults for --nats, --region
-// and --ops come from the variables of those names given to [Parse].
+// Common is the configuration that every service has. Its defaults for --nats, --region, --ops
+// and --log-level come from the variables of those names (log_level) given to [Parse].
 type Common struct {
 	NATS      string `name:"nats" default:"${nats}" help:"NATS servers, comma-separated."`
 	Region    string `name:"region" default:"${region}" help:"Region this process serves: 1 to 32 of a-z 0-9 -."`
 	Ops       string `name:"ops" default:"${ops}" help:"Where health, readiness and metrics are served."`
-	LogLevel  string `name:"log-level" default:"info" help:"Least level that is logged: debug, info, warn or error."`
+	LogLevel  string `name:"log-level" default:"${log_level}" help:"Least level that is logged: debug, info, warn or error."`
 	LogFormat string `name:"log-format" default:"text" help:"Form of the log: text or json."`
 	Pprof     bool   `name:"pprof" help:"Serve /debug/pprof/ on the ops port."`
 }

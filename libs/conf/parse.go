@@ -40,7 +40,7 @@ func Parse(service, description string, cfg any, args []string, vars map[string]
 }
 
 func parse(service, description string, cfg any, args []string, vars map[string]string, stdout io.Writer) (string, error) {
-	values := kong.Vars{"nats": "nats://127.0.0.1:4222", "region": "local", "ops": ":9090"}
+	values := kong.Vars{"nats": "nats://127.0.0.1:4222", "region": "local", "ops": ":9090", "log_level": "info"}
 	maps.Copy(values, vars)
 
 	helped := false

@@ -30,10 +30,11 @@ type Options struct {
 	Data     string `name:"data" help:"Folder that keeps the embedded nats-server's streams. Default: a temporary one, removed at the end."`
 }
 
-// Defaults are the services' own, but on this machine only and with a feed to look at.
+// Defaults are the services' own, but on this machine only, with a feed to look at, and without a line for what goes as it
+// should: the banner says all of it.
 func Defaults() map[string]string {
 	return map[string]string{"nats": embedded, "ops": "127.0.0.1:9090", "listen": "127.0.0.1:8080",
-		"origin": "http://localhost:*,http://127.0.0.1:*", "source": "generator"}
+		"origin": "http://localhost:*,http://127.0.0.1:*", "source": "generator", "log_level": "warn"}
 }
 
 // Validate names all faults at once.

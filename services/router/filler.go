@@ -94,13 +94,14 @@ func (f *filler) fill(ctx context.Context, loop *route.Loop, condition *ops.Cond
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if errors.Is(err, newest.ErrNoStream) {
-			err = newest.ErrNoStream // ordinary where the router started before ingest
+		level := slog.LevelWarn
+		if errors.Is(err, newest.ErrNoStream) { // ordinary where the router started before ingest
+			err, level = newest.ErrNoStream, slog.LevelInfo
 		}
 		condition.Set(err)
 		if time.Since(logged) >= logEvery {
 			logged = time.Now()
-			f.log.Warn("newest ticks not read, trying again", "error", err)
+			f.log.Log(ctx, level, "newest ticks not read, trying again", "error", err)
 		}
 		if err := pause(ctx, readAgain); err != nil {
 			return err
