@@ -194,9 +194,9 @@ func serveUnknown(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/healthz", "/readyz", "/metrics":
 		w.Header().Set("Allow", "GET, HEAD")
-		writeError(w, http.StatusMethodNotAllowed, "bad_method", r.Method+" "+r.URL.Path+": only GET is answered")
+		writeError(w, http.StatusMethodNotAllowed, "method_not_allowed", r.Method+" "+r.URL.Path+": only GET is answered")
 	default:
-		writeError(w, http.StatusNotFound, "not_found", "no such path; there are /healthz, /readyz, /metrics and /debug/pprof/")
+		writeError(w, http.StatusNotFound, "not_found", "no such path; there are /healthz, /readyz, /metrics, and /debug/pprof/ with --pprof")
 	}
 }
 

@@ -90,7 +90,7 @@ func TestPaths(t *testing.T) {
 	}{
 		{"GET", "/", 404, "not_found"},
 		{"GET", "/healthz/x", 404, "not_found"},
-		{"POST", "/readyz", 405, "bad_method"},
+		{"POST", "/readyz", 405, "method_not_allowed"},
 		{"GET", "/debug/pprof/", 404, "not_found"},
 		{"GET", "/debug/pprof/heap", 404, "not_found"},
 	} {

@@ -7,20 +7,18 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/lxzan/gws"
 	"github.com/nats-io/nats.go"
 
 	"github.com/tickfan/tickfan/libs/conf"
 	"github.com/tickfan/tickfan/libs/natstest"
 	"github.com/tickfan/tickfan/libs/ops"
 	"github.com/tickfan/tickfan/proto/control"
-	"github.com/tickfan/tickfan/proto/session"
 	"github.com/tickfan/tickfan/proto/subject"
 	"github.com/tickfan/tickfan/proto/tick"
 )
@@ -208,6 +206,21 @@ func (r *region) set(f func()) {
 	f()
 }
 
+// wanted is the symbols of all buckets, sorted.
+func (r *region) wanted() []subject.Symbol {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := map[subject.Symbol]bool{}
+	for _, b := range r.interest {
+		for _, part := range b.parts {
+			for s := range part.Symbols {
+				all[s] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(all))
+}
+
 // running is an edge that Run serves.
 type running struct {
 	t    *testing.T
@@ -290,131 +303,4 @@ func freeAddr(t *testing.T) string {
 	}
 	defer ln.Close()
 	return ln.Addr().String()
-}
-
-// client is a WebSocket client over gws.
-type client struct {
-	gws.BuiltinEventHandler
-	t      *testing.T
-	format session.Format
-	stale  bool // hand out stale and fresh
-	conn   *gws.Conn
-	in     chan session.Message
-	closed chan error
-	opened time.Time
-	silent atomic.Bool // answer no pings
-	pings  atomic.Int32
-	pong   atomic.Value // string: payload of the last pong
-}
-
-func (c *client) OnPing(conn *gws.Conn, payload []byte) {
-	c.pings.Add(1)
-	if !c.silent.Load() {
-		_ = conn.WritePong(payload)
-	}
-}
-
-func (c *client) OnPong(_ *gws.Conn, payload []byte) { c.pong.Store(string(payload)) }
-
-func (c *client) OnMessage(_ *gws.Conn, m *gws.Message) {
-	defer m.Close()
-	msg, err := session.DecodeMessage(c.format, m.Bytes())
-	if err != nil {
-		c.t.Errorf("%s: %v", m.Bytes(), err)
-		return
-	}
-	if c.stale || msg.Op != session.OpStale && msg.Op != session.OpFresh { // no test but one is about how fast the region beats
-		c.in <- msg
-	}
-}
-
-func (c *client) OnClose(_ *gws.Conn, err error) { c.closed <- err }
-
-func dial(t *testing.T, e *running, f session.Format) *client {
-	t.Helper()
-	return dialStale(t, e, f, false)
-}
-
-func dialStale(t *testing.T, e *running, f session.Format, stale bool) *client {
-	t.Helper()
-	c := &client{t: t, format: f, stale: stale, opened: time.Now(), in: make(chan session.Message, 100000), closed: make(chan error, 1)}
-	var err error
-	c.conn, _, err = gws.NewClient(c, &gws.ClientOption{Addr: "ws://" + e.url + session.PathWS,
-		RequestHeader: map[string][]string{"Sec-WebSocket-Protocol": {f.String()}}})
-	if err != nil {
-		t.Fatalf("dial: %v", err)
-	}
-	go c.conn.ReadLoop()
-	t.Cleanup(func() { _ = c.conn.NetConn().Close() })
-	return c
-}
-
-func (c *client) send(r session.Request) {
-	c.t.Helper()
-	op := gws.OpcodeText
-	if c.format == session.MessagePack {
-		op = gws.OpcodeBinary
-	}
-	if err := c.conn.WriteMessage(op, session.AppendRequest(c.format, nil, &r)); err != nil {
-		c.t.Fatalf("send: %v", err)
-	}
-}
-
-func (c *client) text(s string) {
-	c.t.Helper()
-	if err := c.conn.WriteString(s); err != nil {
-		c.t.Fatalf("send: %v", err)
-	}
-}
-
-func (c *client) next() session.Message {
-	c.t.Helper()
-	select {
-	case m := <-c.in:
-		return m
-	case err := <-c.closed:
-		c.closed <- err
-		select {
-		case m := <-c.in:
-			return m
-		default:
-		}
-		c.t.Fatalf("closed: %v", err)
-	case <-time.After(wait):
-		c.t.Fatal("no message")
-	}
-	panic("unreachable")
-}
-
-// expect gives the next message, which must have this op.
-func (c *client) expect(op string) session.Message {
-	c.t.Helper()
-	m := c.next()
-	if m.Op != op {
-		c.t.Fatalf("got %+v, want op %s", m, op)
-	}
-	return m
-}
-
-func (c *client) subscribe(symbols ...subject.Symbol) session.Message {
-	c.t.Helper()
-	c.send(session.Request{Op: session.OpSubscribe, ID: new(int64), Symbols: symbols})
-	return c.expect(session.OpSubscribed)
-}
-
-// closeCode waits for the end and gives its code.
-func (c *client) closeCode() uint16 {
-	c.t.Helper()
-	select {
-	case err := <-c.closed:
-		var ce *gws.CloseError
-		if e, ok := err.(*gws.CloseError); ok {
-			ce = e
-			return ce.Code
-		}
-		c.t.Fatalf("closed without a code: %v", err)
-	case <-time.After(wait):
-		c.t.Fatal("not closed")
-	}
-	return 0
 }

@@ -35,6 +35,7 @@ func TestRefusedMessages(t *testing.T) {
 		two[i] = fmt.Sprintf("S%d", i)
 	}
 	many, _ := json.Marshal(map[string]any{"op": "subscribe", "id": 9, "symbols": two})
+	refusals := map[code.Code]int{}
 	for _, x := range []struct {
 		say  string
 		want code.Code
@@ -59,6 +60,7 @@ func TestRefusedMessages(t *testing.T) {
 		if m.Code != x.want || m.Message == "" || (m.ID != nil) != x.id {
 			t.Errorf("%.60s: got %+v, want %s", x.say, m, x.want)
 		}
+		refusals[x.want]++
 	}
 	c.text(`{"op":"ping","id":4}`)
 	if m := c.expect(session.OpPong); *m.ID != 4 || m.TS < 1763769600000000 {
@@ -66,7 +68,13 @@ func TestRefusedMessages(t *testing.T) {
 	}
 	r.publish("BTC-USD", 2, "2")
 	price(t, c.next(), "2")
-	counted(t, e, "tickfan_edge_refused_total", `code="bad_symbol"`, 2)
+	for code, n := range refusals {
+		counted(t, e, "tickfan_edge_refused_total", fmt.Sprintf("code=%q", code), n)
+	}
+	c.subscribe("LAST-USD")
+	if got, want := r.wanted(), []subject.Symbol{"BTC-USD", "LAST-USD"}; !slices.Equal(got, want) {
+		t.Errorf("wanted upstream are %d symbols, %.100v, want only %v", len(got), got, want)
+	}
 }
 
 // counted waits until the ops port shows a counter with this value.
@@ -130,6 +138,14 @@ func TestSubscribeIsAllOrNothing(t *testing.T) {
 	if m := c.expect(session.OpError); m.Code != code.TooManySymbols {
 		t.Fatalf("got %+v", m)
 	}
+	r.publish("LAST-USD", 1, "1")
+	c.subscribe("LAST-USD") // changes leave in order: what had been wanted before it would have left
+	price(t, c.expect(session.OpTick), "1")
+	for _, s := range r.wanted() {
+		if s == many[0] {
+			t.Errorf("a refused subscribe has %s asked for upstream", s)
+		}
+	}
 }
 
 func TestThousandSymbols(t *testing.T) {
@@ -151,6 +167,10 @@ func TestThousandSymbols(t *testing.T) {
 	if len(got) != len(all) {
 		t.Errorf("%d snapshots, want %d", len(got), len(all))
 	}
+	formatted.subscribe(all...) // again: none counts twice, each brings a snapshot
+	for range all {
+		formatted.expect(session.OpTick)
+	}
 	formatted.send(session.Request{Op: session.OpUnsubscribe, Symbols: all[1:]})
 	formatted.expect(session.OpUnsubscribed)
 	r.publish(all[500], 2, "2")
@@ -158,41 +178,70 @@ func TestThousandSymbols(t *testing.T) {
 	price(t, formatted.next(), "3")
 }
 
-// Requests that are sent at once are answered in their order.
+// Requests that are sent before the first is answered are answered in their order; the odd ones among them are done.
 func TestPipelinedRequests(t *testing.T) {
 	r := newRegion(t)
 	r.publish("BTC-USD", 1, "1")
 	e := startEdge(t, r)
 	c := dial(t, e, session.JSON)
-	c.text(`{"op":"subscribe","id":1,"symbols":["BTC-USD"]}`)
-	c.text(`{"op":"subscribe","id":2,"symbols":["ETH-USD","ETH-USD"]}`)
-	c.text(`{"op":"unsubscribe","id":3,"symbols":["BTC-USD"]}`)
-	c.text(`{"op":"ping","id":4}`)
+	requests := []string{
+		`{"op":"subscribe","id":1,"symbols":["BTC-USD"]}`,
+		`{"op":"subscribe","id":2,"symbols":["ETH-USD","ETH-USD"]}`,
+		`{"op":"unsubscribe","id":3,"symbols":["BTC-USD"]}`,
+		`{"op":"unsubscribe","id":4,"symbols":["NEVER-USD"]}`,
+		`{"op":"ping","id":5}`,
+	}
+	r.set(func() { // the region answers nothing before all of them are under way
+		for _, q := range requests {
+			c.text(q)
+		}
+	})
 	var ids []int64
-	for len(ids) < 4 {
-		if m := c.next(); m.ID != nil {
-			ids = append(ids, *m.ID)
-			if *m.ID == 2 && len(m.Symbols) != 1 {
-				t.Errorf("got %+v, want ETH-USD once", m)
-			}
+	for len(ids) < len(requests) {
+		m := c.next()
+		if m.ID == nil {
+			price(t, m, "1")
+			continue
+		}
+		ids = append(ids, *m.ID)
+		if m.Op != session.OpPong && len(m.Symbols) != 1 {
+			t.Errorf("got %+v, want its symbol once", m)
 		}
 	}
 	if !slices.IsSorted(ids) {
 		t.Errorf("answered in order %v", ids)
 	}
+	r.publish("BTC-USD", 2, "2")
+	r.publish("ETH-USD", 1, "3")
+	price(t, c.next(), "3")
+	c.text(`{"op":"ping","id":6}`)
+	if m := c.expect(session.OpPong); *m.ID != 6 {
+		t.Errorf("got %+v", m)
+	}
+	counted(t, e, "tickfan_edge_requests_total", "", len(requests)+1)
 }
 
 func TestCloseCodes(t *testing.T) {
 	r := newRegion(t)
 	e := startEdge(t, r, func(c *Config) { c.Idle = 2 * time.Second })
+	other := dial(t, e, session.JSON)
+	other.subscribe("BTC-USD")
 	big := strings.Repeat("x", session.MaxMessage+1)
+	symbols := make([]string, 10_000)
+	for i := range symbols {
+		symbols[i] = fmt.Sprintf("S%d", i)
+	}
+	tenThousand, _ := json.Marshal(map[string]any{"op": "subscribe", "symbols": symbols})
+	closed := map[code.Close]int{}
 	for _, x := range []struct {
 		name string
 		do   func(*client)
 		want code.Close
 	}{
 		{"binary frame on JSON", func(c *client) { _ = c.conn.WriteMessage(gws.OpcodeBinary, []byte("{}")) }, code.Unsupported},
+		{"text frame on MessagePack", func(c *client) { _ = c.conn.WriteString("{}") }, code.Unsupported},
 		{"64 KB and one", func(c *client) { _ = c.conn.WriteString(big) }, code.TooBig},
+		{"10,000 symbols", func(c *client) { _ = c.conn.WriteMessage(gws.OpcodeText, tenThousand) }, code.TooBig},
 		{"not UTF-8", func(c *client) { c.raw(0x81, []byte{0xff, 0xfe}) }, code.InvalidPayload},
 		{"unmasked", func(c *client) { _, _ = c.conn.NetConn().Write([]byte{0x81, 2, '{', '}'}) }, code.ProtocolError},
 		{"reserved opcode", func(c *client) { c.raw(0x83, []byte("{}")) }, code.ProtocolError},
@@ -204,16 +253,23 @@ func TestCloseCodes(t *testing.T) {
 		{"says nothing", func(c *client) { c.mute() }, code.Idle},
 	} {
 		t.Run(x.name, func(t *testing.T) {
-			c := dial(t, e, session.JSON)
-			c.t = t
+			format := session.JSON
+			if strings.HasSuffix(x.name, "MessagePack") {
+				format = session.MessagePack
+			}
+			c := dial(t, e, format)
 			x.do(c)
 			if got := c.closeCode(); got != uint16(x.want) {
 				t.Errorf("closed with %d, want %d", got, x.want)
 			}
 		})
+		closed[x.want]++
 	}
-	counted(t, e, "tickfan_edge_closed_total", `code="1009"`, 1)
-	counted(t, e, "tickfan_edge_closed_total", `code="4201"`, 1)
+	for code, n := range closed {
+		counted(t, e, "tickfan_edge_closed_total", fmt.Sprintf("code=%q", fmt.Sprint(int(code))), n)
+	}
+	r.publish("BTC-USD", 1, "1") // nobody else noticed
+	price(t, other.next(), "1")
 }
 
 // raw sends a masked frame past gws, with a mask of zeros.
@@ -230,8 +286,7 @@ func TestOnlyPongsStays(t *testing.T) {
 	e := startEdge(t, r, func(c *Config) { c.Idle = 2 * time.Second })
 	c := dial(t, e, session.JSON)
 	c.subscribe("BTC-USD")
-	natstest.Eventually(t, 3*wait, func() bool { return c.pings.Load() >= 3 }, "no pings")
-	natstest.Eventually(t, wait, func() bool { return time.Since(c.opened) > 6*time.Second }, "")
+	natstest.Eventually(t, 3*wait, func() bool { return c.pings.Load() >= 8 }, "no eight pings, which fill three idle times")
 	r.publish("BTC-USD", 1, "1")
 	price(t, c.next(), "1")
 }
@@ -260,6 +315,7 @@ func TestHugeFrameEndsOnlyItself(t *testing.T) {
 	if got := c.closeCode(); got != uint16(code.TooBig) {
 		t.Errorf("closed with %d", got)
 	}
+	counted(t, e, "tickfan_edge_closed_total", `code="1009"`, 1)
 	r.publish("BTC-USD", 1, "1")
 	price(t, other.next(), "1")
 }

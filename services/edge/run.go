@@ -78,7 +78,8 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 	if err != nil {
 		return err
 	}
-	defer ln.Close()
+	f := newFront(ln)
+	defer f.close()
 	e := &edge{cfg: cfg, deps: deps, id: newID(cfg.Name), cond: cond, now: monotonic(time.Now())}
 	meter := deps.Ops.Meter("tickfan/edge")
 	if e.poller, err = socket.NewPoller(); err != nil {
@@ -111,7 +112,7 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 			return err
 		}
 	}
-	return e.serve(ctx, ln, func() {
+	return e.serve(ctx, f, ln.Addr().String(), func() {
 		e.mu.Lock()
 		stopWorkers()
 		e.mu.Unlock()
@@ -119,40 +120,31 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 	})
 }
 
-// serve accepts clients until ctx ends, then stops in order: no new clients, those that are here told to come back, the
+// serve lets clients in until ctx ends, then stops in order: no new clients, those that are here told to come back, the
 // lease given up, the last bytes sent.
-func (e *edge) serve(ctx context.Context, ln net.Listener, stopWorkers func()) error {
+func (e *edge) serve(ctx context.Context, f *front, addr string, stopWorkers func()) error {
 	log := e.deps.Log
 	ws := websocket.New(websocket.Options{Reserve: e.reserve, Release: e.release, Poller: e.poller, Now: e.now, Log: log, Refuse: e.refuse})
 	cache := newest.New(e.nc, subject.Region(e.cfg.Region))
-	srv := &http.Server{
-		ReadTimeout:    requestTime,
-		WriteTimeout:   requestTime,
-		IdleTimeout:    time.Minute,
-		MaxHeaderBytes: 16 << 10,
-		Handler: api.New(api.Options{Page: page.Handler(), WebSocket: ws, Origins: e.cfg.Origin, Log: log,
-			Live: e.live, All: cache.All, Refused: e.stats.CountRefused}),
-	}
-	addr := ln.Addr().String()
-	log.Info("listening", "edge", e.id, "address", addr, "max_conns", e.maxConns)
+	f.open(api.New(api.Options{Page: page.Handler(), WebSocket: ws, Origins: e.cfg.Origin, Log: log,
+		Live: e.live, All: cache.All, Refused: e.stats.CountRefused}))
+	log.Info("listening", "edge", e.id, "address", addr, "advertise", e.address(addr), "max_conns", e.maxConns)
 	l := lease.New(lease.Options{NATS: e.nc, Region: subject.Region(e.cfg.Region), Log: log,
 		State: func() control.Heartbeat { return e.state(addr) }, Lost: e.lost, Ready: e.leased})
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { l.Run(gctx); return nil })
 	g.Go(func() error {
-		if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serve clients: %w", err)
+		select {
+		case <-f.done:
+			return fmt.Errorf("serve clients: %w", f.err)
+		case <-gctx.Done():
+			return nil
 		}
-		return nil
 	})
 	<-gctx.Done()
 
 	e.cond.Set(errors.New("stopping"))
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
-	defer cancel()
-	if srv.Shutdown(end) != nil {
-		_ = srv.Close() // who has not finished his request by now
-	}
+	f.close()
 	stopWorkers()
 	err := g.Wait()
 	l.Release()

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -64,6 +65,10 @@ func TestStopsBeforeItHasStarted(t *testing.T) {
 		done <- Run(ctx, cfg, Deps{Log: slog.New(slog.NewTextHandler(log, nil)), Ops: mux, Ready: func() {}})
 	}()
 	natstest.Eventually(t, wait, func() bool { return strings.Contains(log.String(), "NATS not reachable") }, "it does not wait")
+	status, head, body := get(t, &running{url: cfg.Listen}, "GET", "/v1/ws")
+	if status != http.StatusServiceUnavailable || head.Get("Retry-After") == "" || !strings.Contains(body, `"unavailable"`) {
+		t.Errorf("who comes early is told %d %v %s", status, head, body)
+	}
 	cancel(cause)
 	if err := <-done; !errors.Is(err, cause) {
 		t.Errorf("got %v", err)

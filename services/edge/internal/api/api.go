@@ -96,7 +96,7 @@ func (a *api) Refuse(w http.ResponseWriter, status int, e *code.Error) {
 func Refuse(w http.ResponseWriter, status int, e *code.Error) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]*code.Error{"error": e})
+	encode(w, map[string]*code.Error{"error": e})
 }
 
 // symbols is GET /v1/symbols.
@@ -142,5 +142,12 @@ func (a *api) unavailable(w http.ResponseWriter, err error) {
 func (a *api) answer(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	_ = json.NewEncoder(w).Encode(v)
+	encode(w, v)
+}
+
+// encode writes v as people read it: < and > as they are.
+func encode(w http.ResponseWriter, v any) {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(v)
 }

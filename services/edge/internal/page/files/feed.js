@@ -1,9 +1,9 @@
 // Feed is the page's connection to its edge: protocol v1 over one WebSocket, kept up for as long as the page lives.
 
 const SUBPROTOCOL = 'tickfan.v1.json';
-const FIRST_WAIT = 500; // ms, the most that the first retry waits
-const LONGEST_WAIT = 15_000; // ms
-const STEADY = 5_000; // ms open, after which the next retry counts as the first again
+const FIRST_WAIT = 250; // ms, the most that the first retry waits
+const LONGEST_WAIT = 10_000; // ms
+const STEADY = 10_000; // ms open, after which the next retry counts as the first again
 const PING_EVERY = 5_000; // ms
 const PONG_WITHIN = 10_000; // ms, after which the connection is taken for dead
 const ANSWER_WITHIN = 10_000; // ms
@@ -111,7 +111,7 @@ export class Feed {
         this.#on.fresh();
         return;
       case 'reconnect':
-        this.#after = message.after_ms ?? null; // the close follows
+        this.#after = message.after_ms ?? 0; // the close follows
     }
   }
 
