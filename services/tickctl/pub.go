@@ -66,13 +66,13 @@ func (p *pub) Run(ctx context.Context, c *cli, s Streams) error {
 	return err
 }
 
-// payload is what was given, as it was given: ingest is the judge of prices.
+// payload is a JSON object as it was given, or one around the price: ingest is the judge of prices, and so it speaks of the
+// price and not of a payload.
 func (p *pub) payload() ([]byte, error) {
-	quoted := p.Bid != "" || p.Ask != ""
-	switch object := strings.HasPrefix(strings.TrimSpace(p.Price), "{"); {
-	case object && quoted:
-		return nil, errors.New("--bid and --ask go with a plain price; a JSON object holds its own")
-	case object || !quoted:
+	if strings.HasPrefix(strings.TrimSpace(p.Price), "{") {
+		if p.Bid != "" || p.Ask != "" {
+			return nil, errors.New("--bid and --ask go with a plain price; a JSON object holds its own")
+		}
 		return []byte(p.Price), nil
 	}
 	return json.Marshal(struct {

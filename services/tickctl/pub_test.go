@@ -43,14 +43,14 @@ func TestPub(t *testing.T) {
 		code    int
 		says    string
 	}{
-		{ok, []string{"64123.51"}, "64123.51", exitDone, "BTC-USD 64123.51 ok epoch=1763769600 seq=1042\n"},
+		{ok, []string{"64123.51"}, `{"price":"64123.51"}`, exitDone, "BTC-USD 64123.51 ok epoch=1763769600 seq=1042\n"},
 		{ok, []string{"64123.50", "--bid", "1", "--ask=2.0"}, `{"price":"64123.50","bid":"1","ask":"2.0"}`, exitDone, "BTC-USD 64123.50 ok "},
 		{ok, []string{`{"price": 64123.510}`}, `{"price": 64123.510}`, exitDone, "BTC-USD 64123.510 ok "},
-		{`{"error":{"code":"bad_price","message":"price \"abc\": not a decimal"}}`, []string{"abc"}, "abc", exitFault,
+		{`{"error":{"code":"bad_price","message":"price \"abc\": not a decimal"}}`, []string{"abc"}, `{"price":"abc"}`, exitFault,
 			"tickctl: BTC-USD refused: bad_price: price \"abc\": not a decimal\n"},
-		{`what?`, []string{"1"}, "1", exitFault, "read answer on ingest.BTC-USD"},
-		{`{}`, []string{"1"}, "1", exitFault, "neither ok nor an error"},
-		{"", []string{"1", "--timeout", "100ms"}, "1", exitFault, "no ingest answered on ingest.BTC-USD"},
+		{`what?`, []string{"1"}, `{"price":"1"}`, exitFault, "read answer on ingest.BTC-USD"},
+		{`{}`, []string{"1"}, `{"price":"1"}`, exitFault, "neither ok nor an error"},
+		{"", []string{"1", "--timeout", "100ms"}, `{"price":"1"}`, exitFault, "no ingest answered on ingest.BTC-USD"},
 	} {
 		answers <- test.answer
 		code, out, err := run(t, "", append([]string{"pub", "BTC-USD"}, test.args...)...)
