@@ -251,12 +251,21 @@ func TestBackoff(t *testing.T) {
 		down.Store(true)
 		s.sever()
 		most := 250 * time.Millisecond
+		short, long := 0, 0
 		for range 50 {
 			lost := next[tickfan.Disconnected](t, c)
 			if lost.Retry > most || lost.Err == nil {
 				t.Fatalf("waits %s after %v, want at most %s", lost.Retry, lost.Err, most)
 			}
+			if lost.Retry < most/2 {
+				short++
+			} else {
+				long++
+			}
 			most = min(2*most, 10*time.Second)
+		}
+		if short == 0 || long == 0 { // by chance once in 2^49 runs
+			t.Errorf("of 50 waits %d are short and %d long: not spread over the whole time", short, long)
 		}
 		down.Store(false)
 		var last tickfan.Event

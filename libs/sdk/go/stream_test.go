@@ -151,6 +151,10 @@ func TestEveryTickOnceOrAGap(t *testing.T) {
 		s.tick("BTC-USD", 7, 3, "1") // an epoch begins at 1
 		want(7, 1, 2)
 		wantTick(t, c, "BTC-USD", 7, 3)
+
+		s.tick("BTC-USD", 7, 5, "1") // the smallest hole
+		want(7, 4, 4)
+		wantTick(t, c, "BTC-USD", 7, 5)
 	})
 }
 
