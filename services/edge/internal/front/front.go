@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -139,6 +140,8 @@ func (f *Front) arrived() {
 
 func (f *Front) free() {
 	if f.storm.Swap(0) >= storm {
+		runtime.GC() // halves the stack of a goroutine that needed more for a moment, each time
+		runtime.GC()
 		debug.FreeOSMemory()
 	}
 }

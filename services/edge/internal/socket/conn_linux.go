@@ -2,6 +2,7 @@ package socket
 
 import (
 	"runtime"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -59,6 +60,27 @@ func send(fd uintptr, p []byte) (int, error) {
 			return 0, nil
 		default:
 			return 0, e
+		}
+	}
+}
+
+// readNow is read(2) of a non-blocking descriptor, so the scheduler need not know either.
+func readNow(fd int32, p []byte) (int, syscall.Errno) {
+	n, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+	runtime.KeepAlive(p)
+	return int(n), errno
+}
+
+// epollNow gives what has happened, and does not wait.
+func epollNow(epfd int, events []unix.EpollEvent) int {
+	for {
+		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epfd), uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), 0, 0, 0)
+		runtime.KeepAlive(events)
+		if errno == 0 {
+			return int(n)
+		}
+		if errno != unix.EINTR {
+			return 0
 		}
 	}
 }
