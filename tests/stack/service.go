@@ -83,6 +83,9 @@ func (s *Service) ready() (ok bool, body string) {
 // URL is where clients of an edge connect: http://host:port.
 func (s *Service) URL() string { return "http://" + s.listen }
 
+// Address is the same without the scheme.
+func (s *Service) Address() string { return s.listen }
+
 // get asks its ops port.
 func (s *Service) get(path string) (status int, body string, err error) {
 	return Get("http://" + s.ops + path)
