@@ -48,27 +48,43 @@ type Connected struct {
 	ReadyAfter   *hdrhistogram.Histogram // microseconds from a socket's connect to its being ready
 }
 
-// Report is what a crowd saw in the window. A delivery is a tick that is no snapshot.
+// Report is what a crowd saw in the window.
 type Report struct {
 	Sockets    int         // open now
 	Closed     int         // by the server or a fault, in the window
 	CloseCodes map[int]int // of those; 1006: without a close frame
 
-	Deliveries   int64
-	Frames       int64 // data frames
-	Bytes        int64 // read off the sockets
-	PayloadBytes int64 // of ticks, without frame header
-	Reads        int64 // reads that gave bytes
-	Pings        int64 // answered
-
+	Traffic
 	oracle.Counts
-
-	Stale, Gaps, Errors int64 // messages
 
 	CPU         time.Duration           // of all workers, user and system, in the window: the whole fleet's, not the crowd's
 	Latency     *hdrhistogram.Histogram // microseconds from the price's ts to the return of the read
 	PayloadSize *hdrhistogram.Histogram // bytes of a tick's payload
 	Examples    []string                // of the first faults, readable
+}
+
+// Traffic is what a crowd read, beside what the oracle counts.
+type Traffic struct {
+	Deliveries   int64 // ticks that are no snapshots
+	Frames       int64 // data frames
+	Bytes        int64 // read off the sockets
+	PayloadBytes int64 // of the deliveries, without frame header
+	Reads        int64 // that gave bytes
+	Pings        int64 // answered
+
+	Stale, Gaps, Errors int64 // messages; also what could not be read, and errors of NATS
+}
+
+func (t *Traffic) add(o Traffic) {
+	t.Deliveries += o.Deliveries
+	t.Frames += o.Frames
+	t.Bytes += o.Bytes
+	t.PayloadBytes += o.PayloadBytes
+	t.Reads += o.Reads
+	t.Pings += o.Pings
+	t.Stale += o.Stale
+	t.Gaps += o.Gaps
+	t.Errors += o.Errors
 }
 
 // firstPrice is the price with number 0. All have as many digits, so that the sizes of ticks do not change in a run.
