@@ -23,7 +23,7 @@ const askEvery = 20 * time.Millisecond
 func newService(t testing.TB, p Programs, name, command, nats string, args ...string) *Service {
 	t.Helper()
 	args = append([]string{"--nats", nats, "--ops", "127.0.0.1:0"}, args...)
-	return &Service{Process: newProcess(t, name, p.path(command), args...), edge: command == "edge"}
+	return &Service{Process: newProcess(t, name, p.Path(command), args...), edge: command == "edge"}
 }
 
 // Start runs it and waits until its ports are open. It comes back where it was: an edge's clients find it again.

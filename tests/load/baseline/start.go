@@ -89,7 +89,7 @@ func startNATS(t testing.TB, p stack.Programs) *Server {
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	proc := stack.NewProcess(t, "nats-websocket", p.NATS(), nil, "-c", file)
+	proc := stack.NewProcess(t, "nats-websocket", p.Path("nats-server"), nil, "-c", file)
 	proc.Start()
 	proc.Await(`Server is ready`)
 	url := "nats://" + proc.Await(`Listening for client connections on (\S+)`)[0]

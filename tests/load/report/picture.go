@@ -81,3 +81,10 @@ func (p *Panel) draw(b *strings.Builder, y int) int {
 	}
 	return y + panelGap
 }
+
+// Add adds a bar, if there is a figure.
+func (p *Panel) Add(name string, value float64, text string, ours bool) {
+	if value > 0 { // and is a number
+		p.Bars = append(p.Bars, Bar{Name: name, Value: value, Text: text, Ours: ours})
+	}
+}

@@ -24,7 +24,8 @@ type Run struct {
 	Frames     int64     `json:"frames"`
 	Bytes      int64     `json:"bytes"`
 	Reads      int64     `json:"reads"`
-	Skipped    int64     `json:"skipped"` // ticks conflated away
+	Skipped    int64     `json:"skipped"`         // ticks conflated away
+	Wrong      string    `json:"wrong,omitempty"` // what a client was told wrong; the run has failed
 	Latency    Quantiles `json:"latency_us"`
 
 	// CPU by process over the window; the sum of the servers under test is ServerCPU.

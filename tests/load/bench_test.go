@@ -1,0 +1,175 @@
+//go:build linux
+
+package load
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tickfan/tickfan/tests/load/measure"
+	"github.com/tickfan/tickfan/tests/load/report"
+	"github.com/tickfan/tickfan/tests/stack"
+)
+
+// bench is one execution: all scenarios, some rounds.
+type bench struct {
+	t        *testing.T
+	programs stack.Programs
+	short    bool
+	rounds   int
+	round    int // of now, from 1
+	machine  measure.Machine
+	runs     []report.Run
+	notes    map[string][]string // by scenario
+}
+
+// scenario is one letter of what is to be reached.
+type scenario struct {
+	id   string
+	run  func(*bench)                 // one round
+	tell func(*bench) report.Scenario // after all rounds
+}
+
+func scenarios() []scenario {
+	return []scenario{
+		{"A", (*bench).runA, (*bench).tellA},
+		{"B", (*bench).runB, (*bench).tellB},
+		{"C", (*bench).runC, (*bench).tellC},
+		{"D", (*bench).runD, (*bench).tellD},
+		{"E", (*bench).runE, (*bench).tellE},
+		{"F", (*bench).runF, (*bench).tellF},
+		{"G", (*bench).runG, (*bench).tellG},
+		{"H", (*bench).runH, (*bench).tellH},
+		{"I", (*bench).runI, (*bench).tellI},
+	}
+}
+
+// TestLoad runs the scenarios one after the other, never two at once.
+func TestLoad(t *testing.T) {
+	b := &bench{t: t, rounds: *roundsFlag, notes: map[string][]string{}}
+	switch *loadFlag {
+	case "":
+		t.Skip("measures nothing without -load; see make bench and make bench-short")
+	case "bench":
+	case "short":
+		b.short, b.rounds = true, 1
+	default:
+		t.Fatalf("-load %q: bench or short", *loadFlag)
+	}
+	var err error
+	if b.machine, err = measure.Describe("."); err != nil {
+		t.Fatal(err)
+	}
+	if b.programs, err = stack.Build(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.programs.Remove)
+
+	began := time.Now()
+	wanted := func(id string) bool { return *onlyFlag == "" || strings.Contains(*onlyFlag, id) }
+	for b.round = 1; b.round <= b.rounds; b.round++ {
+		for _, s := range scenarios() {
+			if wanted(s.id) {
+				s.run(b)
+			}
+		}
+	}
+	r := b.report(began, wanted)
+	t.Logf("%s\n%d rounds in %s", r.Markdown(), b.rounds, time.Since(began).Round(time.Second))
+	if !b.short && *onlyFlag == "" {
+		write(t, r)
+	}
+}
+
+func (b *bench) report(began time.Time, wanted func(id string) bool) *report.Report {
+	r := &report.Report{Began: began, Command: "make bench", Rounds: b.rounds, Machine: b.facts(), Runs: b.runs, Bars: b.bars()}
+	if b.rounds > 1 {
+		r.Command = fmt.Sprintf("make bench ROUNDS=%d", b.rounds)
+	}
+	if b.short {
+		r.Command = "make bench-short"
+	}
+	for _, s := range scenarios() {
+		if wanted(s.id) {
+			told := s.tell(b)
+			told.ID, told.Notes = s.id, append(told.Notes, b.notes[s.id]...)
+			r.Scenarios = append(r.Scenarios, told)
+		}
+	}
+	return r
+}
+
+func (b *bench) facts() []report.Fact {
+	m := b.machine
+	return []report.Fact{
+		{Name: "CPU", Value: fmt.Sprintf("%s, %d cores; servers and clients share them, over loopback", m.CPU, m.Cores)},
+		{Name: "memory", Value: fmt.Sprintf("%.1f GB", float64(m.Memory)/1e9)},
+		{Name: "kernel", Value: m.Kernel},
+		{Name: "Go", Value: m.Go},
+		{Name: "commit", Value: m.Commit},
+	}
+}
+
+// results is where the published figures lie.
+const results = "results"
+
+func write(t *testing.T, r *report.Report) {
+	t.Helper()
+	text, err := r.JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := r.Machine
+	foot := fmt.Sprintf("%s, %s: %s, %s, %s", r.Command, r.Began.UTC().Format(time.DateOnly), m[0].Value, m[3].Value, m[4].Value)
+	if err := os.MkdirAll(results, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{"latest.json": text, "latest.md": []byte(r.Markdown()), "latest.svg": []byte(report.SVG(r.Bars, foot))} {
+		if err := os.WriteFile(filepath.Join(results, name), content, 0o644); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// pick is a size of the full form or of the short one.
+func pick[T any](b *bench, full, short T) T {
+	if b.short {
+		return short
+	}
+	return full
+}
+
+// note says something about a scenario, once.
+func (b *bench) note(id, format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	for _, n := range b.notes[id] {
+		if n == text {
+			return
+		}
+	}
+	b.notes[id] = append(b.notes[id], text)
+}
+
+// of gives the runs of a scenario and server, in the order of the rounds.
+func (b *bench) of(id, server, detail string) []report.Run {
+	var found []report.Run
+	for _, r := range b.runs {
+		if r.Scenario == id && r.Server == server && r.Detail == detail {
+			found = append(found, r)
+		}
+	}
+	return found
+}
+
+// median of a figure of all runs of a scenario and server.
+func (b *bench) median(id, server, detail string, figure func(*report.Run) float64) float64 {
+	var all []float64
+	for _, r := range b.of(id, server, detail) {
+		all = append(all, figure(&r))
+	}
+	return report.Median(all)
+}
