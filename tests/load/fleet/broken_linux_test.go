@@ -17,12 +17,12 @@ const oneIn = 1000
 
 const patience = time.Minute
 
-// Of a test's run: each socket has 2 of 3 symbols, and so gets 3,000 ticks.
+// Of a test's run: each socket has 2 of 3 symbols, and so gets 1,200 ticks.
 const (
 	testSockets = 12
 	testSymbols = 3
 	testEach    = 2
-	testNumbers = 1500
+	testNumbers = 600
 )
 
 // The faults hit a tick in the middle of a run, never a symbol's last one.

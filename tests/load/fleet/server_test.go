@@ -185,3 +185,5 @@ func (s *server) awaitClients(n int) {
 		return len(s.clients) == n
 	}, "%d clients", n)
 }
+
+func name(symbol int) subject.Symbol { return subject.Symbol(Symbol(symbol)) }
