@@ -48,6 +48,9 @@ func scenarios() []scenario {
 	}
 }
 
+// needFiles is what 15,000 sockets at one process need.
+const needFiles = 15_000 + spareFiles
+
 // TestLoad runs the scenarios one after the other, never two at once.
 func TestLoad(t *testing.T) {
 	b := &bench{t: t, rounds: *roundsFlag, notes: map[string][]string{}}
@@ -63,6 +66,9 @@ func TestLoad(t *testing.T) {
 	var err error
 	if b.machine, err = measure.Describe("."); err != nil {
 		t.Fatal(err)
+	}
+	if !b.short && b.machine.Files < needFiles {
+		t.Fatalf("a process may have %d files, and %d are needed: raise it with ulimit -n", b.machine.Files, needFiles)
 	}
 	if b.programs, err = stack.Build(); err != nil {
 		t.Fatal(err)
