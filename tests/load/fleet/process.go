@@ -36,6 +36,9 @@ func startProcess() (*process, error) {
 	}
 	p := &process{cmd: exec.Command(self), answers: make(chan []byte, 1), stderr: &tail{}}
 	p.cmd.Env = append(os.Environ(), workerVariable+"=1")
+	if os.Getenv("GORACE") == "" {
+		p.cmd.Env = append(p.cmd.Env, "GORACE=atexit_sleep_ms=50") // with the race detector, by default each end takes a second longer
+	}
 	p.cmd.Stderr = p.stderr
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
 		return nil, fmt.Errorf("make stdin: %w", err)
