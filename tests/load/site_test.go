@@ -184,7 +184,7 @@ func (s *site) connect(plans ...fleet.Plan) bool {
 // settle waits until the servers' memory has been still for some seconds: the edge gives back what a storm of
 // connections left behind some seconds after it.
 func (s *site) settle(within time.Duration) {
-	const still = 3 * time.Second
+	still := min(5*time.Second, within/2)
 	least, at := s.rss(), time.Now()
 	began := at
 	every := time.NewTicker(200 * time.Millisecond)
@@ -263,8 +263,16 @@ func (s *site) collect() {
 		}
 	}
 	s.run.Latency = report.QuantilesOf(latency)
-	s.t.Logf("%s %s %s: %d sockets, %d ticks, %d deliveries, %.3f us server CPU each; latency %+v; fleet %.1f s CPU", s.load.scenario, s.load.server,
-		s.load.detail, s.run.Sockets, s.run.Published, s.run.Deliveries, s.run.CPUPerDelivery(), s.run.Latency, s.run.FleetCPU)
+	s.say()
+}
+
+// say logs the run in a line, for whoever watches.
+func (s *site) say() {
+	r := &s.run
+	memory := fmt.Sprintf("RSS %.1f, %.1f, %.1f MB", float64(r.EmptyRSS)/1e6, float64(r.SettledRSS)/1e6, float64(r.RSS)/1e6)
+	connecting := fmt.Sprintf("%d sockets in %.1f s, CPU %s each", r.Sockets, r.Connecting.Took, microseconds(r.CPUPerConnect()))
+	s.t.Logf("%s; %d ticks in %.1f s, %d deliveries, CPU %s each, latency %+v us; %s; clients' CPU %.1f s", connecting, r.Published, r.Window,
+		r.Deliveries, microseconds(r.CPUPerDelivery()), r.Latency, memory, r.FleetCPU)
 }
 
 // wrong fails the test for what a client was told, and keeps it with the run.

@@ -86,9 +86,12 @@ func (s *Service) URL() string { return "http://" + s.listen }
 // Address is the same without the scheme.
 func (s *Service) Address() string { return s.listen }
 
+// OpsURL is where it answers operators: http://host:port.
+func (s *Service) OpsURL() string { return "http://" + s.ops }
+
 // get asks its ops port.
 func (s *Service) get(path string) (status int, body string, err error) {
-	return Get("http://" + s.ops + path)
+	return Get(s.OpsURL() + path)
 }
 
 // Get is a plain HTTP request that leaves no connection behind.

@@ -43,6 +43,8 @@ type Run struct {
 	SettledRSS   int64   `json:"rss_settled,omitempty"`   // with all clients, before the first tick
 	RSS          int64   `json:"rss,omitempty"`           // at the end
 	RSSOverTime  []int64 `json:"rss_over_time,omitempty"` // every few seconds of the window
+	SettledInUse int64   `json:"go_settled,omitempty"`    // of the above what Go has in use right after a collection
+	InUse        int64   `json:"go,omitempty"`
 	SettledInOS  int64   `json:"kernel_settled,omitempty"`
 	KernelMemory int64   `json:"kernel,omitempty"`
 
