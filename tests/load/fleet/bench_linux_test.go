@@ -85,10 +85,10 @@ func BenchmarkFleet(b *testing.B) {
 // BenchmarkData is what a worker does with what it has read: cut the frame, scan the tick, show it to the oracle, record
 // it.
 func BenchmarkData(b *testing.B) {
-	for f := range session.Format(session.Formats) {
+	for _, f := range formats() {
 		b.Run("format="+f.String(), func(b *testing.B) {
 			const ticks = 50
-			c, err := newCrowd(Plan{Dialect: []Dialect{JSON, MessagePack}[f], Symbols: ticks, Each: ticks})
+			c, err := newCrowd(Plan{Dialect: []Dialect{session.JSON: JSON, session.MessagePack: MessagePack}[f], Symbols: ticks, Each: ticks})
 			if err != nil {
 				b.Fatal(err)
 			}

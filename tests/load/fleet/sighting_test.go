@@ -9,6 +9,9 @@ import (
 	"github.com/tickfan/tickfan/proto/tick"
 )
 
+// formats are those that have a scanner.
+func formats() []session.Format { return []session.Format{session.JSON, session.MessagePack} }
+
 // scan reads p with the scanner of a format.
 func (s *sighting) scan(f session.Format, p []byte) bool {
 	if f == session.MessagePack {
@@ -33,7 +36,7 @@ func whole() tick.Tick {
 }
 
 func TestScan(t *testing.T) {
-	for f := range session.Format(session.Formats) {
+	for _, f := range formats() {
 		for name, in := range map[string]tick.Tick{"small": small(), "whole": whole()} {
 			var s sighting
 			p := session.AppendTick(f, nil, &in)
@@ -96,7 +99,7 @@ func TestSymbols(t *testing.T) {
 
 // FuzzScan holds the scanners against the decoder that clients use.
 func FuzzScan(f *testing.F) {
-	for format := range session.Format(session.Formats) {
+	for _, format := range formats() {
 		for _, in := range []tick.Tick{small(), whole()} {
 			f.Add(uint8(format), session.AppendTick(format, nil, &in))
 		}
@@ -104,7 +107,7 @@ func FuzzScan(f *testing.F) {
 		f.Add(uint8(format), m.Append(format, nil))
 	}
 	f.Fuzz(func(t *testing.T, format uint8, p []byte) {
-		in := session.Format(format % session.Formats)
+		in := formats()[int(format)%len(formats())]
 		var s, decoded sighting
 		taken := s.scan(in, p)
 		m, err := session.DecodeMessage(in, p)
@@ -129,7 +132,7 @@ func FuzzScan(f *testing.F) {
 }
 
 func BenchmarkScan(b *testing.B) {
-	for f := range session.Format(session.Formats) {
+	for _, f := range formats() {
 		in := small()
 		p := session.AppendTick(f, nil, &in)
 		b.Run("format="+f.String(), func(b *testing.B) {
