@@ -38,7 +38,7 @@ lint: ## gofmt, vet and staticcheck over all modules; what is not for this syste
 mods: ## Each module builds by itself; go.mod, go.sum and go.work are tidy and in step
 	@scripts/mods.sh
 
-bench: ## Measure an edge beside its baselines, into tests/load/results/; ROUNDS=7 FEEDS=<folder>; 15 minutes a round
+bench: ## Measure an edge beside its baselines, into tests/load/results/; ROUNDS=7 FEEDS=<folder>; ten minutes a round
 	@scripts/load.sh bench $(ROUNDS)
 
 bench-short: ## Run each benchmark for a moment and the load test small, so that none rots

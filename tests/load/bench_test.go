@@ -117,6 +117,7 @@ func (b *bench) facts() []report.Fact {
 		{Name: "kernel", Value: m.Kernel},
 		{Name: "Go", Value: m.Go},
 		{Name: "commit", Value: m.Commit},
+		{Name: "load average before", Value: m.Busy},
 	}
 }
 

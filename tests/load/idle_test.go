@@ -84,7 +84,7 @@ func (s *site) pause(d time.Duration) {
 
 func (b *bench) tellD() report.Scenario {
 	s := report.Scenario{Title: fmt.Sprintf("%d idle sockets, %d symbols each", pick(b, 15_000, 500), idleEach),
-		Head: []string{"server", "reader", "RSS/connection", "kernel/connection", "CPU/connection-second", "window"}}
+		Head: []string{"server", "reader", "RSS/connection", "CPU/connection-second", "window"}}
 	bounds := []struct {
 		reader string
 		most   float64 // KB
@@ -113,7 +113,6 @@ func (b *bench) tellD() report.Scenario {
 
 func (b *bench) idleRow(server, reader string) []string {
 	m := func(figure func(*report.Run) float64) float64 { return b.median("D", server, reader, figure) }
-	return []string{server, reader, kilobytes(m((*report.Run).BytesPerConnection)),
-		kilobytes(m(func(r *report.Run) float64 { return report.Ratio(float64(r.SettledInOS), float64(r.Sockets)) })),
-		microseconds(m((*report.Run).CPUPerConnectionSecond)), figure("%.0f s", m(func(r *report.Run) float64 { return r.Window }))}
+	return []string{server, reader, kilobytes(m((*report.Run).BytesPerConnection)), microseconds(m((*report.Run).CPUPerConnectionSecond)),
+		figure("%.0f s", m(func(r *report.Run) float64 { return r.Window }))}
 }

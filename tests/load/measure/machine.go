@@ -24,6 +24,7 @@ type Machine struct {
 	Go     string `json:"go"`
 	Commit string `json:"commit"` // with "+" if the work tree differed from it; "unknown" outside of a repository
 	Files  int    `json:"files"`  // file descriptors that a process may have
+	Busy   string `json:"busy"`   // load average of the last minute: what else ran
 }
 
 // Describe reads all of it. dir lies in the repository.
@@ -39,6 +40,11 @@ func Describe(dir string) (Machine, error) {
 	if m.Memory, err = kilobytes(mem, "MemTotal:"); err != nil {
 		return m, fmt.Errorf("describe machine: %w", err)
 	}
+	load, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return m, fmt.Errorf("describe machine: %w", err)
+	}
+	m.Busy, _, _ = strings.Cut(string(load), " ")
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
 		return m, fmt.Errorf("describe machine: uname: %w", err)

@@ -141,7 +141,7 @@ func TestDescribe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.CPU == "" || m.Cores < 1 || m.Memory < 64<<20 || m.Files < 64 || !strings.HasPrefix(m.Kernel, "Linux ") || !strings.HasPrefix(m.Go, "go") || m.Commit == "" {
+	if m.CPU == "" || m.Cores < 1 || m.Memory < 64<<20 || m.Files < 64 || !strings.HasPrefix(m.Kernel, "Linux ") || !strings.HasPrefix(m.Go, "go") || m.Commit == "" || m.Busy == "" {
 		t.Errorf("%+v", m)
 	}
 	free, err := Available()

@@ -102,9 +102,10 @@ func (r *Run) CPUPerConnect() float64 {
 // ConnectRate is connections accepted a second.
 func (r *Run) ConnectRate() float64 { return Ratio(float64(r.Connecting.Ready), r.Connecting.Took) }
 
-// BytesPerConnection is the resident memory that came with the clients, by client.
+// BytesPerConnection is the resident memory that came with the clients, by client: once all is settled or at the end,
+// whichever is more.
 func (r *Run) BytesPerConnection() float64 {
-	return Ratio(float64(r.SettledRSS-r.EmptyRSS), float64(r.Sockets))
+	return Ratio(float64(max(r.SettledRSS, r.RSS)-r.EmptyRSS), float64(r.Sockets))
 }
 
 // CPUPerConnectionSecond is in microseconds, of a run in which nothing was published.
