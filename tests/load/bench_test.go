@@ -87,7 +87,7 @@ func TestLoad(t *testing.T) {
 	r := b.report(began, wanted)
 	t.Logf("%s\n%d rounds in %s", r.Markdown(), b.rounds, time.Since(began).Round(time.Second))
 	if !b.short && *onlyFlag == "" {
-		write(t, r)
+		write(t, b.machine, r)
 	}
 }
 
@@ -124,14 +124,13 @@ func (b *bench) facts() []report.Fact {
 // results is where the published figures lie.
 const results = "results"
 
-func write(t *testing.T, r *report.Report) {
+func write(t *testing.T, m measure.Machine, r *report.Report) {
 	t.Helper()
 	text, err := r.JSON()
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := r.Machine
-	foot := fmt.Sprintf("%s, %s: %s, %s, %s", r.Command, r.Began.UTC().Format(time.DateOnly), m[0].Value, m[3].Value, m[4].Value)
+	foot := fmt.Sprintf("%s, %s: %s, %d cores for servers and clients, %s, commit %s", r.Command, r.Began.UTC().Format(time.DateOnly), m.CPU, m.Cores, m.Go, m.Commit)
 	if err := os.MkdirAll(results, 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ type Bar struct {
 const (
 	pictureWidth = 760
 	margin       = 16
-	nameWidth    = 150
+	nameWidth    = 180
 	textWidth    = 130
 	barHeight    = 22
 	barStep      = 30
