@@ -55,7 +55,7 @@ func (b *bench) tellA() report.Scenario {
 
 // deliveryTable has a row a server with the medians of its runs.
 func (b *bench) deliveryTable(id string, servers ...string) (head []string, rows [][]string) {
-	head = []string{"server", "CPU/delivery", "others", "p50", "p90", "p99", "p99.9", "max", "deliveries/s", "reads", "writes", "RSS", "kernel", "client CPU"}
+	head = []string{"server", "CPU/delivery", "others", "p50", "p90", "p99", "p99.9", "max", "ticks/s", "deliveries/s", "reads", "writes", "RSS", "kernel", "client CPU"}
 	for _, server := range servers {
 		runs := b.of(id, server, "")
 		if len(runs) == 0 {
@@ -69,6 +69,7 @@ func (b *bench) deliveryTable(id string, servers ...string) (head []string, rows
 			milliseconds(m(func(r *report.Run) float64 { return float64(r.Latency.P99) })),
 			milliseconds(m(func(r *report.Run) float64 { return float64(r.Latency.P999) })),
 			milliseconds(m(func(r *report.Run) float64 { return float64(r.Latency.Max) })),
+			fmt.Sprintf("%.1f", m(func(r *report.Run) float64 { return float64(r.Published) / r.Window })),
 			fmt.Sprintf("%.0f", m(func(r *report.Run) float64 { return float64(r.Deliveries) / r.Window })),
 			fmt.Sprintf("%.0f", m(func(r *report.Run) float64 { return float64(r.Reads) })),
 			count(m(func(r *report.Run) float64 { return r.EdgeWrites })),
