@@ -201,6 +201,9 @@ func TestOlderEnd(t *testing.T) {
 	if v := f.Await("all", []uint64{testNumbers - 1}, patience); !v.OK() {
 		t.Fatalf("what was sent has not come: %s", v)
 	}
+	if v := f.Await("all", []uint64{testNumbers - 2}, 0); v.Behind != testSockets {
+		t.Errorf("a newer end than the newest published is right: %s", v)
+	}
 	v := f.Await("all", []uint64{testNumbers}, 0)
 	if v.OK() || v.Behind != testSockets || v.Right != 0 || v.Faults.Faults() != 0 {
 		t.Errorf("%s", v)

@@ -114,6 +114,22 @@ func TestRefusedAndFailed(t *testing.T) {
 	}
 }
 
+// TestNotReady has a server that leaves out a snapshot.
+func TestNotReady(t *testing.T) {
+	s := script(t, func(p *peer) {
+		p.until(opText)
+		p.write(serverFrame(opText, []byte(`{"op":"subscribed","id":1,"symbols":["L0-USD","L1-USD","L2-USD"],"no_price":["L2-USD"]}`)))
+		p.write(serverFrame(opText, priced(0, 1)))
+		p.write(serverFrame(opText, priced(2, 1)))
+		p.write(serverFrame(opText, priced(0, 2)))
+	})
+	f := Start(t, 1)
+	c := f.Connect(Plan{Name: "all", Targets: []string{s.address}, Sockets: 2, Dialect: JSON, Symbols: 3, Each: 3})
+	if c.Ready != 0 || c.Failed != 2 || c.Errors["the server ended the connection, without all snapshots"] != 2 {
+		t.Errorf("%+v", c)
+	}
+}
+
 // TestStalledAndSlow has clients that do not read: what is sent to them stays in the kernel until they read again, and
 // then they end where the others do.
 func TestStalledAndSlow(t *testing.T) {
@@ -355,6 +371,9 @@ func TestNamesGoBySeq(t *testing.T) {
 	v := f.Await("all", []uint64{8, 72}, patience)
 	if v.Right != 1 || v.Faults.Lost != 1 || v.Faults.Faults() != 1 {
 		t.Errorf("%s", v)
+	}
+	if r := f.Report()["all"]; r.Deliveries != 2 || r.Latency.TotalCount() != 0 {
+		t.Errorf("%d deliveries, %d latencies of prices that are older than the window", r.Deliveries, r.Latency.TotalCount())
 	}
 }
 
