@@ -50,6 +50,7 @@ type Target struct {
 	Want  string `json:"want"`
 	Got   string `json:"got"`
 	State State  `json:"state"`
+	Limit bool   `json:"limit"` // Want is a number that Got is held against
 }
 
 // AtMost is a target that got must not exceed; both in unit, written with digits after the point.
@@ -63,7 +64,7 @@ func AtLeast(what string, got, want float64, digits int, unit string) Target {
 }
 
 func bounded(what, sign string, got, want float64, ok bool, digits int, unit string) Target {
-	t := Target{What: what, Want: fmt.Sprintf("%s %.*f%s", sign, digits, want, unit), Got: fmt.Sprintf("%.*f%s", digits, got, unit), State: Missed}
+	t := Target{What: what, Want: fmt.Sprintf("%s %.*f%s", sign, digits, want, unit), Got: fmt.Sprintf("%.*f%s", digits, got, unit), State: Missed, Limit: true}
 	switch {
 	case got != got: // not a number: one side of a ratio is missing
 		t.Got, t.State = "-", NotMeasured
