@@ -24,6 +24,7 @@ type bench struct {
 	round    int // of now, from 1
 	machine  measure.Machine
 	runs     []report.Run
+	failed   []string            // names of runs that did not end, or in which a client was told something wrong
 	notes    map[string][]string // by scenario
 }
 
@@ -87,12 +88,12 @@ func TestLoad(t *testing.T) {
 	r := b.report(began, wanted)
 	t.Logf("%s\n%d rounds in %s", r.Markdown(), b.rounds, time.Since(began).Round(time.Second))
 	if !b.short && *onlyFlag == "" {
-		write(t, b.machine, r)
+		write(t, results, b.machine, r)
 	}
 }
 
 func (b *bench) report(began time.Time, wanted func(id string) bool) *report.Report {
-	r := &report.Report{Began: began, Command: "make bench", Rounds: b.rounds, Machine: b.facts(), Runs: b.runs, Bars: b.bars()}
+	r := &report.Report{Began: began, Command: "make bench", Rounds: b.rounds, Machine: b.facts(), Failed: b.failed, Runs: b.runs, Bars: b.bars()}
 	if b.rounds > 1 {
 		r.Command = fmt.Sprintf("make bench ROUNDS=%d", b.rounds)
 	}
@@ -136,18 +137,18 @@ func (b *bench) facts() []report.Fact {
 // results is where the published figures lie.
 const results = "results"
 
-func write(t *testing.T, m measure.Machine, r *report.Report) {
+func write(t *testing.T, dir string, m measure.Machine, r *report.Report) {
 	t.Helper()
 	text, err := r.JSON()
 	if err != nil {
 		t.Fatal(err)
 	}
 	foot := fmt.Sprintf("%s, %s: %s, %d cores for servers and clients, %s, commit %s", r.Command, r.Began.UTC().Format(time.DateOnly), m.CPU, m.Cores, m.Go, m.Commit)
-	if err := os.MkdirAll(results, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	for name, content := range map[string][]byte{"latest.json": text, "latest.md": []byte(r.Markdown()), "latest.svg": []byte(report.SVG(r.Bars, foot))} {
-		if err := os.WriteFile(filepath.Join(results, name), content, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
 			t.Error(err)
 		}
 	}
@@ -181,6 +182,29 @@ func (b *bench) of(id, server, detail string) []report.Run {
 		}
 	}
 	return found
+}
+
+// pairs are the runs of a scenario in which two servers stood beside each other, first and second in turn.
+func (b *bench) pairs(id, first, firstDetail, second, secondDetail string) (all [][2]report.Run) {
+	others := b.of(id, second, secondDetail)
+	for _, r := range b.of(id, first, firstDetail) {
+		for _, o := range others {
+			if o.Round == r.Round && o.Turn == r.Turn {
+				all = append(all, [2]report.Run{r, o})
+			}
+		}
+	}
+	return all
+}
+
+// turns says of each place in an order the how-manieth of its kind it is.
+func turns(order []string) []int {
+	all, seen := make([]int, len(order)), map[string]int{}
+	for i, s := range order {
+		seen[s]++
+		all[i] = seen[s]
+	}
+	return all
 }
 
 // median of a figure of all runs of a scenario and server.

@@ -21,8 +21,9 @@ const fanoutRate = 5
 // runA: one symbol, each tick to everyone. Neighbours are compared, so the edge stands beside each of the others.
 func (b *bench) runA() {
 	order := pick(b, []string{limit, edge, gws, edge, limit, natsServer}, []string{limit, edge, gws, natsServer})
-	for _, server := range order {
-		b.attempt(load{scenario: "A", server: server, symbols: 1}, func(s *site) bool {
+	turn := turns(order)
+	for i, server := range order {
+		b.attempt(load{scenario: "A", server: server, turn: turn[i], symbols: 1}, func(s *site) bool {
 			if !s.connect(fleet.Plan{Name: "all", Sockets: pick(b, 10_000, 500), Each: 1}) {
 				return false
 			}
@@ -38,11 +39,10 @@ func (b *bench) runA() {
 
 func (b *bench) tellA() report.Scenario {
 	s := report.Scenario{Title: fmt.Sprintf("%d sockets, 1 symbol, JSON, %d ticks/s", pick(b, 10_000, 500), pick(b, fanoutRate, 50))}
-	edges, limits := b.of("A", edge, ""), b.of("A", limit, "")
 	var cpu, p99 []float64
-	for i := range min(len(edges), len(limits)) { // the i-th edge stood beside the i-th limit
-		cpu = append(cpu, report.Ratio(edges[i].CPUPerDelivery(), limits[i].CPUPerDelivery()))
-		p99 = append(p99, report.Ratio(float64(edges[i].Latency.P99), float64(limits[i].Latency.P99)))
+	for _, p := range b.pairs("A", edge, "", limit, "") {
+		cpu = append(cpu, report.Ratio(p[0].CPUPerDelivery(), p[1].CPUPerDelivery()))
+		p99 = append(p99, report.Ratio(float64(p[0].Latency.P99), float64(p[1].Latency.P99)))
 	}
 	s.Targets = []report.Target{
 		report.AtMost(fmt.Sprintf("server CPU per delivery, as a multiple of `limit` (median of %d pairs)", len(cpu)), report.Median(cpu), 1.06, 2, " x"),

@@ -3,8 +3,9 @@
 package load
 
 import (
-	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,6 +27,7 @@ const edge = "edge"
 type load struct {
 	scenario string
 	server   string // edge, or a kind of baseline
+	turn     int    // see report.Run; 0: 1
 	detail   string
 	flags    []string // more of each edge
 	edges    int      // 0: 1
@@ -62,10 +64,7 @@ type site struct {
 // attempt runs f at a fresh site, and once more if not all clients could be connected: such a run says nothing. What f
 // measured is kept; it tells whether there is something.
 func (b *bench) attempt(l load, f func(*site) bool) bool {
-	name := fmt.Sprintf("%s/%d/%s", l.scenario, b.round, l.server)
-	if l.detail != "" {
-		name += "/" + l.detail
-	}
+	name := strings.Join(slices.DeleteFunc([]string{l.scenario, strconv.Itoa(b.round), l.server, l.detail}, func(s string) bool { return s == "" }), "/")
 	done := false
 	for range 2 {
 		if b.t.Failed() && b.short {
@@ -79,10 +78,14 @@ func (b *bench) attempt(l load, f func(*site) bool) bool {
 				b.runs = append(b.runs, s.run)
 			}
 		})
+		if !ok {
+			b.failed = append(b.failed, name)
+		}
 		if done || !ok {
 			return done
 		}
 	}
+	b.failed = append(b.failed, name)
 	b.t.Errorf("%s: not all clients could be connected, twice", name)
 	return false
 }
@@ -90,7 +93,7 @@ func (b *bench) attempt(l load, f func(*site) bool) bool {
 func (b *bench) open(t *testing.T, l load) *site {
 	l.edges, l.workers = max(l.edges, 1), max(l.workers, 1)
 	s := &site{t: t, load: l, numbers: make([]uint64, l.symbols), run: report.Run{
-		Scenario: l.scenario, Round: b.round, Server: l.server, Detail: l.detail, Symbols: l.symbols,
+		Scenario: l.scenario, Round: b.round, Turn: max(l.turn, 1), Server: l.server, Detail: l.detail, Symbols: l.symbols,
 		CPU: map[string]float64{}, Crowds: map[string]report.Crowd{}, More: map[string]float64{},
 	}}
 	if l.server == edge {

@@ -69,12 +69,12 @@ func (b *bench) runE() {
 func (b *bench) tellE() report.Scenario {
 	s := report.Scenario{Title: "as A, with 10 % of the clients stalled and 10 % at 10 kbit/s, SO_RCVBUF 4 KB",
 		Head: []string{"run", "sockets", "p50", "p99", "max", "CPU/delivery", "Go's before", "Go's after", "kernel's before", "kernel's after", "RSS before", "RSS after"}}
-	control, slow := b.of("E", edge, controlRun), b.of("E", edge, slowRun)
 	var p99, extra []float64
-	for i := range min(len(control), len(slow)) {
-		p99 = append(p99, report.Ratio(float64(slow[i].Crowds[allCrowd].Latency.P99), float64(control[i].Latency.P99)))
-		n := slow[i].Crowds[stallCrowd].Sockets + slow[i].Crowds[slowCrowd].Sockets
-		extra = append(extra, float64(grown(&slow[i])-grown(&control[i]))/float64(n)/1024)
+	for _, p := range b.pairs("E", edge, slowRun, edge, controlRun) {
+		slow, control := &p[0], &p[1]
+		p99 = append(p99, report.Ratio(float64(slow.Crowds[allCrowd].Latency.P99), float64(control.Latency.P99)))
+		n := slow.Crowds[stallCrowd].Sockets + slow.Crowds[slowCrowd].Sockets
+		extra = append(extra, float64(grown(slow)-grown(control))/float64(n)/1024)
 	}
 	s.Targets = []report.Target{
 		report.AtMost("p99 of those that read, as a multiple of the same run without slow clients", report.Median(p99), 1.2, 2, " x"),

@@ -31,6 +31,7 @@ func targets(s report.Scenario) string {
 // A ratio is of neighbours: the machine may have been slow in one round.
 func TestRatiosAreOfNeighbours(t *testing.T) {
 	b := &bench{t: t, rounds: 3, notes: map[string][]string{}, runs: []report.Run{
+		delivering("A", 0, limit, 9, 9000), // its neighbour has failed
 		delivering("A", 1, limit, 4, 1000), delivering("A", 1, edge, 4.2, 1100), delivering("A", 1, gws, 6, 2000),
 		delivering("A", 2, limit, 8, 2000), delivering("A", 2, edge, 8.4, 2200),
 		delivering("A", 3, limit, 4, 1000), delivering("A", 3, edge, 5, 3000),
@@ -42,7 +43,7 @@ func TestRatiosAreOfNeighbours(t *testing.T) {
 	if got, want := b.againstA("B"), []float64{0.1, 0.05, 0.02}; !slices.EqualFunc(got, want, func(a, b float64) bool { return a-b < 1e-9 && b-a < 1e-9 }) {
 		t.Errorf("B by A: %v, want %v", got, want)
 	}
-	if rows := b.tellA().Rows; len(rows) != 3 || rows[0][1] != "4.000 us" || rows[1][1] != "5.000 us" {
+	if rows := b.tellA().Rows; len(rows) != 3 || rows[0][1] != "6.000 us" || rows[1][1] != "5.000 us" {
 		t.Errorf("table of A: %v", rows)
 	}
 }
@@ -91,6 +92,25 @@ func TestSlowClientsAreChargedWithTheDifference(t *testing.T) {
 	}}
 	if got, want := targets(b.tellE()), "1.10 x (yes), 4.00 KB (yes), 2 of 2 runs (yes)"; got != want {
 		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+func TestTurns(t *testing.T) {
+	if got, want := turns([]string{limit, edge, gws, edge, limit}), []int{1, 1, 1, 2, 2}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+func TestWrite(t *testing.T) {
+	b := &bench{t: t, notes: map[string][]string{}, runs: []report.Run{delivering("A", 1, edge, 4, 1000)}}
+	r := b.report(time.Unix(0, 0), func(string) bool { return true })
+	dir := filepath.Join(t.TempDir(), "results")
+	write(t, dir, b.machine, r)
+	for name, want := range map[string]string{"latest.json": `"server": "edge"`, "latest.md": "# Load test", "latest.svg": "Tickfan edge"} {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil || !strings.Contains(string(text), want) {
+			t.Errorf("%s: %v, no %q in %d bytes", name, err, want, len(text))
+		}
 	}
 }
 

@@ -13,6 +13,9 @@ func (r *Report) Markdown() string {
 	for _, f := range r.Machine {
 		fmt.Fprintf(&b, "- %s: %s\n", f.Name, f.Value)
 	}
+	if len(r.Failed) > 0 {
+		fmt.Fprintf(&b, "\n**Failed: %s.** What follows is of the other runs, and of these as far as they went.\n", strings.Join(r.Failed, ", "))
+	}
 	b.WriteString("\nRatios are of neighbours within one round, and what stands here is the median of the rounds. Every single figure is in\n[latest.json](latest.json).\n\n## Reached\n\n")
 	var rows [][]string
 	for _, s := range r.Scenarios {

@@ -13,6 +13,7 @@ type Report struct {
 	Command   string     `json:"command"`
 	Rounds    int        `json:"rounds"`
 	Machine   []Fact     `json:"machine"`
+	Failed    []string   `json:"failed,omitempty"` // runs that did not end, or in which a client was told something wrong
 	Scenarios []Scenario `json:"scenarios"`
 	Runs      []Run      `json:"runs"`
 	Bars      []Panel    `json:"bars"` // of the picture

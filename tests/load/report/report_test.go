@@ -81,7 +81,7 @@ func TestRun(t *testing.T) {
 func sample() *Report {
 	return &Report{
 		Began: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Command: "make bench", Rounds: 1,
-		Machine: []Fact{{"CPU", "Abacus <2>"}},
+		Machine: []Fact{{"CPU", "Abacus <2>"}}, Failed: []string{"A/1/edge", "I/1/edge"},
 		Scenarios: []Scenario{{
 			ID: "A", Title: "one symbol", Targets: []Target{AtMost("CPU | limit", 1.02, 1.06, 2, " x")},
 			Head: []string{"server", "us"}, Rows: [][]string{{"edge", "4.1"}, {"limit", "4.0"}}, Notes: []string{"A note."},
@@ -94,7 +94,7 @@ func sample() *Report {
 func TestMarkdown(t *testing.T) {
 	got := sample().Markdown()
 	for _, want := range []string{
-		"# Load test\n\n`make bench`, 2026-01-02, rounds: 1\n", "- CPU: Abacus <2>\n",
+		"# Load test\n\n`make bench`, 2026-01-02, rounds: 1\n", "- CPU: Abacus <2>\n", "\n**Failed: A/1/edge, I/1/edge.**",
 		"| A        | CPU \\| limit | ≤ 1.06 x | 1.02 x   | yes          |\n",
 		"| G        | bytes", "\n## A: one symbol\n\n| server | us  |\n|--------|-----|\n| edge   | 4.1 |\n| limit  | 4.0 |\n\nA note.\n", "## G: bytes\n\nNot run.\n",
 	} {

@@ -10,6 +10,7 @@ import (
 type Run struct {
 	Scenario string `json:"scenario"`
 	Round    int    `json:"round"` // from 1
+	Turn     int    `json:"turn"`  // of this server in its round, from 1: it stood beside the other servers of the same turn
 	Server   string `json:"server"`
 	Detail   string `json:"detail,omitempty"` // what is special of this server
 
