@@ -77,15 +77,20 @@ func (b *Bucket) waits(t *topic, k int, r *reader, now int64) bool {
 	}
 	h := e.hole
 	if h == nil || h.closed && now >= h.expires {
-		if len(b.feed.holes.list) >= maxHoles {
+		until := now + int64(frontWait)
+		if k > 0 {
+			until = max(now, e.open)
+		}
+		if h = b.feed.holes.open(t, e, r.at, until); h == nil {
 			return false
 		}
-		h = &hole{t: t, end: e.Position, low: r.at, until: now + int64(frontWait)}
-		if k > 0 {
-			h.until = max(now, e.open)
+		// What he will come to next is asked for meanwhile, or he would wait for one after the other.
+		for j := k + 1; j < len(t.ring.entries); j++ {
+			before, e := t.ring.entries[j-1].Position, &t.ring.entries[j]
+			if e.hole == nil && !follows(before, &e.Tick) {
+				b.feed.holes.open(t, e, before, max(now, e.open))
+			}
 		}
-		e.hole = h
-		b.feed.holes.add(h)
 	}
 	if h.low.After(r.at) && !h.clipped {
 		h.low = r.at
@@ -93,11 +98,18 @@ func (b *Bucket) waits(t *topic, k int, r *reader, now int64) bool {
 	return !h.closed
 }
 
-func (hs *holes) add(h *hole) {
-	if len(hs.list) == 0 || h.until < hs.next {
-		hs.next = h.until
+// open makes the hole between low and an entry; nil: there are too many.
+func (hs *holes) open(t *topic, e *entry, low tick.Position, until int64) *hole {
+	if len(hs.list) >= maxHoles {
+		return nil
 	}
+	if len(hs.list) == 0 || until < hs.next {
+		hs.next = until
+	}
+	h := &hole{t: t, end: e.Position, low: low, until: until}
+	e.hole = h
 	hs.list = append(hs.list, h)
+	return h
 }
 
 // due is when check has something to do.
