@@ -365,6 +365,70 @@ func TestGrowingQuestionsAreBounded(t *testing.T) {
 	}
 }
 
+// What the history does not have amid a range says nothing of what lies before it: who comes later with an older position
+// is fetched that. Where the range's beginning is gone, so is all before it, and nobody asks.
+func TestOlderPositionAfterAClosedHole(t *testing.T) {
+	for _, c := range []struct {
+		has  []uint64 // of what the first reader misses, 15 to 19
+		want string   // what the second, at 10, is told
+	}{
+		{[]uint64{15, 16, 18, 19}, "[11 12 13 14 15 16 gap 17-17 18 19 20]"},
+		{[]uint64{17, 18, 19}, "[gap 11-16 17 18 19 20]"},
+		{nil, "[gap 11-19 20]"},
+	} {
+		b := bench(0)
+		u := live(b, "X", control.Every)
+		now := int64(time.Hour)
+		publish(b, u, 20, now)
+		resume := func(after uint64, history ...uint64) string {
+			o := &outlet{}
+			request(b, join(b, o), now, session.Request{Op: session.OpSubscribe, Symbols: []subject.Symbol{"X"}, Mode: session.Every,
+				After: map[subject.Symbol]tick.Position{"X": {Epoch: 1, Seq: after}}})
+			for range 20 {
+				now += int64(10 * time.Millisecond)
+				b.feed.holes.check(b, now)
+				for id, h := range b.feed.holes.asked {
+					a := tick.NewestAnswer{Last: true}
+					for _, seq := range history {
+						if tk := at(1, seq); h.asked.Holds(tk.Position) {
+							a.Ticks = append(a.Ticks, tk.Append(nil))
+						}
+					}
+					if uint64(len(a.Ticks)) < h.asked.Len() {
+						a.Lack = tick.Gone
+					}
+					b.feed.holes.answered(b, message(a.Append(nil)), id, now)
+				}
+				b.flushDue(now)
+			}
+			var told []string
+			for _, frames := range o.took[1:] {
+				for line := range splitLines(frames) {
+					m, err := session.DecodeMessage(session.JSON, []byte(line))
+					if err != nil {
+						t.Fatal(err)
+					}
+					if m.Op == session.OpGap {
+						told = append(told, fmt.Sprintf("gap %d-%d", m.From, m.To))
+					} else {
+						told = append(told, fmt.Sprint(m.Seq))
+					}
+				}
+			}
+			return fmt.Sprint(told)
+		}
+		resume(14, c.has...)
+		asked := b.o.Stats.RangesAsked.Load()
+		if got := resume(10, append([]uint64{11, 12, 13, 14}, c.has...)...); got != c.want {
+			t.Errorf("has %v: told %s, want %s", c.has, got, c.want)
+		}
+		again := b.o.Stats.RangesAsked.Load() - asked
+		if want := int64(strings.Count(c.want, " 11 ")) + int64(strings.Count(c.want, "[11 ")); again != want {
+			t.Errorf("has %v: asked %d times more, want %d", c.has, again, want)
+		}
+	}
+}
+
 // A reader that is too slow for the ring is not fetched what fell out of it: he would only be slower.
 func TestSlowReaderIsNotFilled(t *testing.T) {
 	b := bench(0)
