@@ -326,42 +326,132 @@ func TestAbsurdPositionsAreBounded(t *testing.T) {
 	}
 }
 
-// One client that asks for a little more each time, with routers that answer at once, has its questions bounded in time
-// and the ring in size.
+// Clients that ask for a little more each time, with routers that answer at once, have their questions bounded in time
+// and the rings in size.
 func TestGrowingQuestionsAreBounded(t *testing.T) {
 	b := bench(0)
 	now := int64(time.Hour)
-	u := live(b, "X", control.Every)
-	const newest = 1 << 20
-	publish(b, u, newest, now)
-	o := &outlet{}
-	s := join(b, o)
-	turns := 4000
+	const newest, clients, turns = 1 << 20, 100, 1000
+	var topics []*topic
+	var all []*Session
+	for i := range clients {
+		topics = append(topics, live(b, subject.Symbol(fmt.Sprint("X-", i)), control.Every))
+		publish(b, topics[i], newest, now)
+		all = append(all, join(b, silent{}))
+	}
 	for i := range turns {
-		request(b, s, now, session.Request{Op: session.OpSubscribe, Symbols: []subject.Symbol{"X"}, Mode: session.Every,
-			After: map[subject.Symbol]tick.Position{"X": {Epoch: 1, Seq: uint64(newest - 2 - i)}}})
+		for k, s := range all {
+			request(b, s, now, session.Request{Op: session.OpSubscribe, Symbols: []subject.Symbol{topics[k].symbol}, Mode: session.Every,
+				After: map[subject.Symbol]tick.Position{topics[k].symbol: {Epoch: 1, Seq: uint64(newest - 2 - i)}}})
+		}
 		b.flushDue(now)
-		now += int64(time.Millisecond)
+		now += int64(2 * time.Millisecond)
 		b.feed.holes.check(b, now)
 		for id, h := range b.feed.holes.asked {
 			a := tick.NewestAnswer{Last: true}
 			for seq := h.asked.From; seq <= h.asked.To; seq++ {
-				tk := tick.Tick{Symbol: "X", Position: tick.Position{Epoch: 1, Seq: seq}, Quote: tick.Quote{Price: tick.MustDecimal("1")}}
+				tk := at(1, seq)
+				tk.Symbol = h.t.symbol
 				a.Ticks = append(a.Ticks, tk.Append(nil))
 			}
 			b.feed.holes.answered(b, message(a.Append(nil)), id, now)
 		}
-		if len(u.ring.entries) > 2*ringSize {
-			t.Fatalf("%d ticks in the ring", len(u.ring.entries))
+	}
+	most := (int64(turns)*int64(2*time.Millisecond)/int64(askedTurn) + 1) * askedPerTurn
+	if n := b.o.Stats.RangesAsked.Load(); n > most || n < most/2 {
+		t.Errorf("%d questions, want %d at most, and not far fewer", n, most)
+	}
+	for _, u := range topics {
+		if n := len(u.ring.entries); n > ringSize {
+			t.Errorf("%d ticks were fetched for a ring of %d", n, ringSize)
 		}
-		o.took = o.took[:0]
 	}
-	turn := int64(askedTurn / time.Millisecond)
-	if n := b.o.Stats.RangesAsked.Load(); n > (int64(turns)/turn+1)*askedPerTurn || n == 0 {
-		t.Errorf("%d questions in %d ms", n, turns)
+}
+
+// resumed is a bucket with one symbol, whose newest tick is 1/20, and readers who resume.
+type resumed struct {
+	t      *testing.T
+	b      *Bucket
+	u      *topic
+	now    int64
+	answer func(g tick.Range) *tick.NewestAnswer // nil: none
+	asked  []tick.Range
+}
+
+func newResumed(t *testing.T) *resumed {
+	r := &resumed{t: t, b: bench(0), now: int64(time.Hour)}
+	r.u = live(r.b, "X", control.Every)
+	publish(r.b, r.u, 20, r.now)
+	return r
+}
+
+func (r *resumed) reader(after uint64) *outlet {
+	o := &outlet{}
+	request(r.b, join(r.b, o), r.now, session.Request{Op: session.OpSubscribe, Symbols: []subject.Symbol{"X"}, Mode: session.Every,
+		After: map[subject.Symbol]tick.Position{"X": {Epoch: 1, Seq: after}}})
+	return o
+}
+
+// pass lets time pass.
+func (r *resumed) pass(d time.Duration) {
+	for end := r.now + int64(d); r.now < end; {
+		r.now += int64(10 * time.Millisecond)
+		before := r.b.feed.holes.id
+		r.b.feed.holes.check(r.b, r.now)
+		for id := before + 1; id <= r.b.feed.holes.id; id++ {
+			g := r.b.feed.holes.asked[id].asked
+			r.asked = append(r.asked, g)
+			if a := r.answer(g); a != nil {
+				r.b.feed.holes.answered(r.b, message(a.Append(nil)), id, r.now)
+			}
+		}
+		r.b.flushDue(r.now)
 	}
-	if n := len(u.ring.entries); n > ringSize {
-		t.Errorf("%d ticks were fetched for a ring of %d", n, ringSize)
+}
+
+// has is an answer of routers whose history has these.
+func has(seqs ...uint64) func(tick.Range) *tick.NewestAnswer {
+	return func(g tick.Range) *tick.NewestAnswer {
+		a := &tick.NewestAnswer{Last: true}
+		for _, seq := range seqs {
+			if tk := at(1, seq); g.Holds(tk.Position) {
+				a.Ticks = append(a.Ticks, tk.Append(nil))
+			}
+		}
+		if uint64(len(a.Ticks)) < g.Len() {
+			a.Lack = tick.Gone
+		}
+		return a
+	}
+}
+
+// told is what a reader got after the answer to his subscribe.
+func (r *resumed) told(o *outlet) string {
+	r.t.Helper()
+	var told []string
+	for _, frames := range o.took[1:] {
+		for line := range splitLines(frames) {
+			m, err := session.DecodeMessage(session.JSON, []byte(line))
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			if m.Op == session.OpGap {
+				told = append(told, fmt.Sprintf("gap:%d-%d", m.From, m.To))
+			} else {
+				told = append(told, fmt.Sprint(m.Seq))
+			}
+		}
+	}
+	return strings.Join(told, " ")
+}
+
+func (r *resumed) wants(o *outlet, want string, questions int) {
+	r.t.Helper()
+	if got := r.told(o); got != want {
+		r.t.Errorf("told %s, want %s", got, want)
+	}
+	if len(r.asked) != questions {
+		r.t.Errorf("asked %+v, want %d questions", r.asked, questions)
 	}
 }
 
@@ -371,62 +461,94 @@ func TestOlderPositionAfterAClosedHole(t *testing.T) {
 	for _, c := range []struct {
 		has  []uint64 // of what the first reader misses, 15 to 19
 		want string   // what the second, at 10, is told
+		more int      // questions
 	}{
-		{[]uint64{15, 16, 18, 19}, "[11 12 13 14 15 16 gap 17-17 18 19 20]"},
-		{[]uint64{17, 18, 19}, "[gap 11-16 17 18 19 20]"},
-		{nil, "[gap 11-19 20]"},
+		{[]uint64{15, 16, 17, 18, 19}, "11 12 13 14 15 16 17 18 19 20", 1},
+		{[]uint64{15, 16, 18, 19}, "11 12 13 14 15 16 gap:17-17 18 19 20", 1},
+		{[]uint64{17, 18, 19}, "gap:11-16 17 18 19 20", 0},
+		{nil, "gap:11-19 20", 0},
 	} {
-		b := bench(0)
-		u := live(b, "X", control.Every)
-		now := int64(time.Hour)
-		publish(b, u, 20, now)
-		resume := func(after uint64, history ...uint64) string {
-			o := &outlet{}
-			request(b, join(b, o), now, session.Request{Op: session.OpSubscribe, Symbols: []subject.Symbol{"X"}, Mode: session.Every,
-				After: map[subject.Symbol]tick.Position{"X": {Epoch: 1, Seq: after}}})
-			for range 20 {
-				now += int64(10 * time.Millisecond)
-				b.feed.holes.check(b, now)
-				for id, h := range b.feed.holes.asked {
-					a := tick.NewestAnswer{Last: true}
-					for _, seq := range history {
-						if tk := at(1, seq); h.asked.Holds(tk.Position) {
-							a.Ticks = append(a.Ticks, tk.Append(nil))
-						}
-					}
-					if uint64(len(a.Ticks)) < h.asked.Len() {
-						a.Lack = tick.Gone
-					}
-					b.feed.holes.answered(b, message(a.Append(nil)), id, now)
-				}
-				b.flushDue(now)
-			}
-			var told []string
-			for _, frames := range o.took[1:] {
-				for line := range splitLines(frames) {
-					m, err := session.DecodeMessage(session.JSON, []byte(line))
-					if err != nil {
-						t.Fatal(err)
-					}
-					if m.Op == session.OpGap {
-						told = append(told, fmt.Sprintf("gap %d-%d", m.From, m.To))
-					} else {
-						told = append(told, fmt.Sprint(m.Seq))
-					}
-				}
-			}
-			return fmt.Sprint(told)
-		}
-		resume(14, c.has...)
-		asked := b.o.Stats.RangesAsked.Load()
-		if got := resume(10, append([]uint64{11, 12, 13, 14}, c.has...)...); got != c.want {
-			t.Errorf("has %v: told %s, want %s", c.has, got, c.want)
-		}
-		again := b.o.Stats.RangesAsked.Load() - asked
-		if want := int64(strings.Count(c.want, " 11 ")) + int64(strings.Count(c.want, "[11 ")); again != want {
-			t.Errorf("has %v: asked %d times more, want %d", c.has, again, want)
-		}
+		r := newResumed(t)
+		r.answer = has(append([]uint64{11, 12, 13, 14}, c.has...)...)
+		r.reader(14)
+		r.pass(200 * time.Millisecond)
+		second := r.reader(10)
+		r.pass(200 * time.Millisecond)
+		r.wants(second, c.want, 1+c.more)
 	}
+}
+
+// Those who come together are one question, for the one who is farthest behind.
+func TestReadersShareAQuestion(t *testing.T) {
+	r := newResumed(t)
+	r.answer = has(11, 12, 13, 14, 15, 16, 17, 18, 19)
+	a, b, c := r.reader(17), r.reader(10), r.reader(18)
+	r.pass(time.Second)
+	r.wants(a, "18 19 20", 1)
+	r.wants(b, "11 12 13 14 15 16 17 18 19 20", 1)
+	r.wants(c, "19 20", 1)
+}
+
+// What has come here will be stored, so routers that do not have it yet are asked again.
+func TestAheadIsAskedAgain(t *testing.T) {
+	r := newResumed(t)
+	r.answer = func(g tick.Range) *tick.NewestAnswer {
+		if len(r.asked) < 3 {
+			return &tick.NewestAnswer{Last: true, Lack: tick.Ahead}
+		}
+		return has(18, 19)(g)
+	}
+	o := r.reader(17)
+	r.pass(time.Second)
+	r.wants(o, "18 19 20", 3)
+}
+
+// A router that knows nothing of ranges answers with nothing, and says of nothing that it lacks: asked once.
+func TestRouterWithoutRanges(t *testing.T) {
+	r := newResumed(t)
+	r.answer = func(tick.Range) *tick.NewestAnswer { return &tick.NewestAnswer{Last: true} }
+	o := r.reader(17)
+	r.pass(2 * time.Second)
+	r.wants(o, "gap:18-19 20", 1)
+}
+
+// Ticks that were not asked for are not taken.
+func TestAnswerHoldsOtherTicks(t *testing.T) {
+	r := newResumed(t)
+	r.answer = func(g tick.Range) *tick.NewestAnswer {
+		a := has(18, 19)(g)
+		other := at(1, 18)
+		other.Symbol = "Y"
+		a.Ticks = append([][]byte{at(1, 5).Append(nil), at(2, 1).Append(nil), other.Append(nil)}, a.Ticks...)
+		return a
+	}
+	o := r.reader(17)
+	r.pass(time.Second)
+	r.wants(o, "18 19 20", 1)
+	if n := len(r.u.ring.entries); n != 3 {
+		t.Errorf("%d ticks in the ring", n)
+	}
+}
+
+// A hole that nobody answered for is asked about again some seconds later, by who then comes.
+func TestUnansweredHoleIsAskedAgainLater(t *testing.T) {
+	r := newResumed(t)
+	r.answer = func(tick.Range) *tick.NewestAnswer { return nil }
+	o := r.reader(17)
+	r.pass(time.Second / 2)
+	if got := r.told(o); got != "" {
+		t.Errorf("told %s before an answer could come", got)
+	}
+	r.pass(time.Second)
+	r.wants(o, "gap:18-19 20", 1)
+	r.answer = has(18, 19)
+	o = r.reader(17)
+	r.pass(time.Second)
+	r.wants(o, "gap:18-19 20", 1)
+	r.pass(unanswered)
+	o = r.reader(17)
+	r.pass(time.Second)
+	r.wants(o, "18 19 20", 2)
 }
 
 // A reader that is too slow for the ring is not fetched what fell out of it: he would only be slower.
