@@ -159,7 +159,7 @@ func (f *follower) tick(p tick.Position) {
 // is kept stays bounded; and in the end all are at the newest.
 func TestRandomHoles(t *testing.T) {
 	filled, told := int64(0), 0
-	for round := range 12 {
+	for round := range 6 {
 		rng := rand.New(rand.NewPCG(uint64(round), 3))
 		b := bench(time.Duration(rng.IntN(2)) * 5 * time.Millisecond)
 		var markets []*market
@@ -331,7 +331,7 @@ func TestAbsurdPositionsAreBounded(t *testing.T) {
 func TestGrowingQuestionsAreBounded(t *testing.T) {
 	b := bench(0)
 	now := int64(time.Hour)
-	const newest, clients, turns = 1 << 20, 100, 1000
+	const newest, clients, turns = 1 << 20, 60, 400
 	var topics []*topic
 	var all []*Session
 	for i := range clients {

@@ -19,6 +19,8 @@ const (
 	turnTime     = 2 * time.Second
 	// rangeTime is how long one may take: 1,000 ticks that lie far apart in the stream were measured to take 2 s.
 	rangeTime = 6 * time.Second
+	// askTime is how long no router may answer at all: one that lives answers, or refuses, within a second.
+	askTime = 2 * time.Second
 	// askAgain is how long after a refusal the rest is asked for.
 	askAgain = 100 * time.Millisecond
 )
@@ -74,10 +76,13 @@ func (r *Ranges) get(ctx context.Context, g tick.Range) (Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, rangeTime)
 	defer cancel()
 	var a Answer
-	all := g.Len()
+	all, heard := g.Len(), time.Now()
 	for {
 		ticks, lack, err := r.ask(ctx, g)
-		if err != nil && !errors.Is(err, nats.ErrNoResponders) {
+		switch {
+		case err == nil:
+			heard = time.Now()
+		case !errors.Is(err, nats.ErrNoResponders) || time.Since(heard) > askTime:
 			return Answer{}, err
 		}
 		a.Ticks = append(a.Ticks, ticks...)
@@ -102,6 +107,8 @@ func (r *Ranges) get(ctx context.Context, g tick.Range) (Answer, error) {
 
 // ask is one question; its last message tells what lacks.
 func (r *Ranges) ask(ctx context.Context, g tick.Range) ([]tick.Tick, tick.Lack, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
 	inbox := nats.NewInbox()
 	sub, err := r.nc.SubscribeSync(inbox)
 	if err != nil {
