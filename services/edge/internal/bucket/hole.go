@@ -35,9 +35,9 @@ const (
 // hole is a run of ticks that readers of mode every miss before a tick of the ring. It opens when the first of them comes
 // to it, and all of them share it:
 //
-//	open ──(wait over)──► asked ──► filled: gone from the list, readers go on
-//	  ▲                     │└────► closed: what is still missing is told as a gap
-//	  └──(refused)──────────┘
+//	open ──(wait over)──► asked ──(answered)──► closed: what is still missing, if anything, is told as a gap
+//	  ▲                    │  │
+//	  └─────(refused)──────┘  └───(a second)──► closed, for some seconds
 //
 // Ticks that arrive within it belong to it until it is over. What is asked for at a time is the run right above the last
 // tick that readers have, or, of an earlier epoch, below the first one of a later: so it goes on until nothing is missing,
@@ -50,7 +50,7 @@ type hole struct {
 	id       uint64 // of the question under way; 0: none
 	asked    tick.Range
 	until    int64 // open: ask then; asked: wait no longer
-	deadline int64 // refusals end then
+	deadline int64 // refusals end then; 0: asked is not, or has been answered
 	clipped  bool  // what is below low has no room in the ring
 
 	closed  bool
@@ -159,8 +159,7 @@ func (hs *holes) advance(b *Bucket, h *hole, now int64) {
 	r, known := runBefore(p, &entries[k].Tick)
 	fits := uint64(max(0, ringSize-(len(entries)-k)))
 	switch {
-	case !known || fits == 0 || h.asked.Symbol != "" && h.asked.Epoch == r.Epoch && h.asked.From <= r.From && r.To <= h.asked.To && h.deadline == 0:
-		// Positions do not tell what is missing; or the ring has no room; or it has been asked for and told.
+	case !known, fits == 0, h.deadline == 0 && within(r, h.asked): // the last: it was asked for, and is all that there is
 		hs.close(b, h, math.MaxInt64, now)
 		return
 	case r.Len() > fits:
@@ -214,6 +213,11 @@ func (h *hole) missing() (p tick.Position, k int) {
 	return p, -1
 }
 
+// within tells whether all of r was asked for before.
+func within(r, asked tick.Range) bool {
+	return r.Epoch == asked.Epoch && r.From >= asked.From && r.To <= asked.To
+}
+
 // runBefore is the run of ticks right before t of those that a reader at p misses. known is false where positions do not
 // tell what it is: an epoch whose end nobody knows.
 func runBefore(p tick.Position, t *tick.Tick) (r tick.Range, known bool) {
@@ -251,7 +255,11 @@ func (hs *holes) answered(b *Bucket, msg *nats.Msg, id uint64, now int64) {
 			b.o.Stats.Malformed.Add(1)
 			continue
 		}
-		if tk.Symbol == h.t.symbol && h.asked.Holds(tk.Position) && h.t.ring != nil && h.t.ring.fill(&tk, now) {
+		if tk.Symbol != h.t.symbol || !h.asked.Holds(tk.Position) || h.t.ring == nil {
+			continue
+		}
+		tk.Symbol = h.t.symbol // one string for all
+		if h.t.ring.fill(&tk, now) {
 			b.o.Stats.Filled.Add(1)
 		}
 	}
