@@ -167,6 +167,7 @@ func TestProtocolNamesEveryLimit(t *testing.T) {
 		"tick.MaxFraction":       fmt.Sprintf("at most %d digits, at most %d of them after the point", tick.MaxDigits, tick.MaxFraction),
 		"tick.MaxQuotePayload":   fmt.Sprintf("| payload of a publisher | %d KB (%s bytes) |", tick.MaxQuotePayload>>10, thousands(tick.MaxQuotePayload)),
 		"tick.MaxAhead":          fmt.Sprintf("| `ts` ahead of ingest's clock | %d minute |", tick.MaxAhead/time.Minute),
+		"tick.MaxRange":          fmt.Sprintf("| ticks of one range | %s |", thousands(tick.MaxRange)),
 		"tick.MaxPayload":        fmt.Sprintf("| one message of an answer, one batch | %d KB (%s bytes) |", tick.MaxPayload>>10, thousands(tick.MaxPayload)),
 		"control.MaxPartSymbols": fmt.Sprintf("| symbols of one part of a bucket | %s |", thousands(control.MaxPartSymbols)),
 	} {
@@ -182,8 +183,8 @@ func TestProtocolNamesEveryLimit(t *testing.T) {
 	for _, dir := range []string{"session", "tick", "control"} {
 		known += len(constants(t, dir, "Max"))
 	}
-	if known != 11 {
-		t.Errorf("proto has %d limits, this test 11", known)
+	if known != 12 {
+		t.Errorf("proto has %d limits, this test 12", known)
 	}
 	if want := fmt.Sprintf("`BTC-USD` is in part %d", subject.Part("BTC-USD")); !strings.Contains(doc, want) {
 		t.Errorf("the text does not say %q", want)
@@ -243,6 +244,20 @@ var examples = map[string]func(line []byte) error{
 	"http-symbols": exactly[struct {
 		Symbols []subject.Symbol `json:"symbols"`
 	}],
+	"http-range": func(line []byte) error {
+		list, ok := bytes.CutPrefix(line, []byte(`{"ticks":[`))
+		list, ok2 := bytes.CutSuffix(list, []byte(`]}`))
+		if !ok || !ok2 {
+			return errors.New("no list of ticks")
+		}
+		for one := range bytes.SplitSeq(list, []byte("},{")) {
+			one = append(append([]byte{'{'}, bytes.Trim(one, "{}")...), '}')
+			if err := httpTick(one); err != nil {
+				return err
+			}
+		}
+		return nil
+	},
 	"http-error": exactly[struct {
 		Error *code.Error `json:"error"`
 	}],

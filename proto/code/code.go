@@ -31,6 +31,8 @@ const (
 	TooManyUnpriced  Code = "too_many_unpriced"  // more symbols without a price than allowed on one connection
 	TooManyClients   Code = "too_many_clients"   // 503: the edge is full; see Retry-After
 	NoPrice          Code = "no_price"           // 404: the symbol has no price yet
+	BadRange         Code = "bad_range"          // 400: epoch, from, to are not a range that may be asked for
+	Gone             Code = "gone"               // 410: nothing of the range is in the history any more
 	NotFound         Code = "not_found"          // 404: no such path or thing
 	MethodNotAllowed Code = "method_not_allowed" // 405
 	BadBucket        Code = "bad_bucket"         // the bucket's name is malformed or is not the edge's

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"fmt"
 	"strconv"
 
 	"github.com/tickfan/tickfan/proto/tick"
@@ -28,6 +29,11 @@ const (
 	PathTicks   = "/v1/ticks/" // + symbol
 	PathSymbols = "/v1/symbols"
 )
+
+// RangeURL is the path and query of r over HTTP, e.g. /v1/ticks/BTC-USD?epoch=1763769600&from=1040&to=1041.
+func RangeURL(r tick.Range) string {
+	return fmt.Sprintf("%s%s?epoch=%d&from=%d&to=%d", PathTicks, r.Symbol, r.Epoch, r.From, r.To)
+}
 
 // AppendTick appends t as a client sees it, e.g.
 //

@@ -36,6 +36,7 @@ type Message struct {
 	Seq    uint64         `json:"seq,omitempty"`    // tick
 	From   uint64         `json:"from,omitempty"`   // gap: first seq that is missing
 	To     uint64         `json:"to,omitempty"`     // gap: last seq that is missing; absent: to the end of the epoch
+	URL    string         `json:"url,omitempty"`    // gap: where HTTP may still have it, see RangeURL
 
 	Price   tick.Decimal `json:"price,omitempty"`
 	Bid     tick.Decimal `json:"bid,omitempty"`

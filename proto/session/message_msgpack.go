@@ -10,14 +10,14 @@ import (
 )
 
 // messageFields are the names of a Message's fields in the order of fields.
-var messageFields = [...]string{"op", "id", "symbols", "no_price", "symbol", "epoch", "seq", "from", "to",
+var messageFields = [...]string{"op", "id", "symbols", "no_price", "symbol", "epoch", "seq", "from", "to", "url",
 	"price", "bid", "ask", "size", "bid_size", "ask_size", "open", "high", "low", "volume",
 	"ts", "code", "message", "age_ms", "after_ms", "reason"}
 
 // fields gives a pointer to each field: one list for both directions, and no reflection, because a program that takes
 // many ticks decodes each of them here.
 func (m *Message) fields() [len(messageFields)]any {
-	return [...]any{&m.Op, &m.ID, &m.Symbols, &m.NoPrice, &m.Symbol, &m.Epoch, &m.Seq, &m.From, &m.To,
+	return [...]any{&m.Op, &m.ID, &m.Symbols, &m.NoPrice, &m.Symbol, &m.Epoch, &m.Seq, &m.From, &m.To, &m.URL,
 		&m.Price, &m.Bid, &m.Ask, &m.Size, &m.BidSize, &m.AskSize, &m.Open, &m.High, &m.Low, &m.Volume,
 		&m.TS, &m.Code, &m.Message, &m.AgeMS, &m.AfterMS, &m.Reason}
 }

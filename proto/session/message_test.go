@@ -31,6 +31,8 @@ func messages() []Message {
 		{Op: OpSubscribed, ID: id(1), Symbols: []subject.Symbol{"BTC-USD", "NEW-USD"}, NoPrice: []subject.Symbol{"NEW-USD"}},
 		{Op: OpUnsubscribed, ID: id(0), Symbols: []subject.Symbol{"NEW-USD"}},
 		{Op: OpGap, Symbol: "BTC-USD", Epoch: 1763769600, From: 1040, To: 1041},
+		{Op: OpGap, Symbol: "BTC-USD", Epoch: 1763769600, From: 1040, To: 1041,
+			URL: RangeURL(tick.Range{Symbol: "BTC-USD", Epoch: 1763769600, From: 1040, To: 1041})},
 		{Op: OpGap, Symbol: "BTC-USD", Epoch: math.MaxUint64, From: 1},
 		{Op: OpPong, ID: id(math.MinInt64), TS: 1763769600300000},
 		{Op: OpError, ID: id(5), Code: code.BadSymbol, Message: `symbol "<btc & usd>": 1 to 32 of A-Z 0-9 - _`},
@@ -93,10 +95,17 @@ func TestFieldsAreTheStruct(t *testing.T) {
 	}
 }
 
+func TestRangeURL(t *testing.T) {
+	got := RangeURL(tick.Range{Symbol: "BTC-USD", Epoch: 1763769600, From: 1040, To: 1041})
+	if want := "/v1/ticks/BTC-USD?epoch=1763769600&from=1040&to=1041"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 func TestEveryFieldTravels(t *testing.T) {
 	symbols := []subject.Symbol{"A"}
 	d := tick.MustDecimal("1.50")
-	in := Message{Op: "x", ID: id(1), Symbols: symbols, NoPrice: symbols, Symbol: "A", Epoch: 1, Seq: 2, From: 3, To: 4,
+	in := Message{Op: "x", ID: id(1), Symbols: symbols, NoPrice: symbols, Symbol: "A", Epoch: 1, Seq: 2, From: 3, To: 4, URL: "u",
 		Price: d, Bid: d, Ask: d, Size: d, BidSize: d, AskSize: d, Open: d, High: d, Low: d, Volume: d,
 		TS: -5, Code: "c", Message: "m", AgeMS: 6, AfterMS: 7, Reason: "r"}
 	for i := range reflect.TypeOf(in).NumField() {

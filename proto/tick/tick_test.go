@@ -3,10 +3,12 @@ package tick
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/tickfan/tickfan/proto/code"
 	"github.com/tickfan/tickfan/proto/subject"
 	"github.com/tickfan/tickfan/proto/wire"
 )
@@ -203,6 +205,55 @@ func TestNewestRoundTrip(t *testing.T) {
 	}
 }
 
+func TestRangeRoundTrip(t *testing.T) {
+	good := Range{Symbol: "BTC-USD", Epoch: 1763769600, From: 1040, To: 1041}
+	in := NewestRequest{Range: good}
+	p := in.Append(nil)
+	if out, err := DecodeNewestRequest(p); err != nil || out.Range != good || out.Symbols != nil {
+		t.Errorf("%+v, %v", out, err)
+	}
+	for cut := range p {
+		if _, err := DecodeNewestRequest(p[:cut]); err == nil {
+			t.Errorf("decodes from %d of %d bytes", cut, len(p))
+		}
+	}
+	tk := btc()
+	for _, lack := range []Lack{Nothing, Gone, Ahead, Refused, 255} {
+		a := NewestAnswer{Last: true, Ticks: [][]byte{tk.Append(nil)}, Lack: lack}
+		out, err := DecodeNewestAnswer(a.Append(nil))
+		if err != nil || out.Lack != lack || !out.Last || len(out.Ticks) != 1 || len(out.Missing) != 0 {
+			t.Errorf("lack %d: %+v, %v", lack, out, err)
+		}
+	}
+}
+
+func TestRangeCheck(t *testing.T) {
+	const most = 1<<53 - 1
+	for _, c := range []struct {
+		g  Range
+		ok bool
+	}{
+		{Range{"A", 1, 1, 1}, true},
+		{Range{"A", most, most, most}, true},
+		{Range{"A", 1, 5, 5 + MaxRange - 1}, true},
+		{Range{"A", 1, 5, 5 + MaxRange}, false},
+		{Range{"A", 1, 5, 4}, false},
+		{Range{"A", 1, 0, 4}, false},
+		{Range{"A", 0, 1, 4}, false},
+		{Range{"A", 1, 0, math.MaxUint64}, false},
+		{Range{"A", 1, most, most + 1}, false},
+		{Range{"A", most + 1, 1, 1}, false},
+	} {
+		err := c.g.Check()
+		if (err == nil) != c.ok || err != nil && code.Of(err).Code != code.BadRange {
+			t.Errorf("%+v: %v", c.g, err)
+		}
+		if _, err := DecodeNewestRequest((&NewestRequest{Range: c.g}).Append(nil)); (err == nil) != c.ok {
+			t.Errorf("%+v is decoded: %v", c.g, err)
+		}
+	}
+}
+
 // TestNoAllocations: these run for every tick, so none may allocate once its buffer has grown.
 func TestNoAllocations(t *testing.T) {
 	tk := full()
@@ -287,10 +338,12 @@ func FuzzDecodeNewest(f *testing.F) {
 	tk := btc()
 	f.Add((&NewestRequest{}).Append(nil))
 	f.Add((&NewestRequest{Symbols: []subject.Symbol{"BTC-USD", "A"}}).Append(nil))
+	f.Add((&NewestRequest{Range: Range{Symbol: "BTC-USD", Epoch: 7, From: 1, To: 1000}}).Append(nil))
+	f.Add((&NewestAnswer{Last: true, Lack: Refused}).Append(nil))
 	f.Add((&NewestAnswer{Last: true, Ticks: [][]byte{tk.Append(nil)}, Missing: []subject.Symbol{"NEW-USD"}}).Append(nil))
 	f.Fuzz(func(t *testing.T, p []byte) {
 		if m, err := DecodeNewestRequest(p); err == nil {
-			if again, err := DecodeNewestRequest(m.Append(nil)); err != nil || !slices.Equal(again.Symbols, m.Symbols) || (again.Symbols == nil) != (m.Symbols == nil) {
+			if again, err := DecodeNewestRequest(m.Append(nil)); err != nil || !slices.Equal(again.Symbols, m.Symbols) || (again.Symbols == nil) != (m.Symbols == nil) || again.Range != m.Range {
 				t.Fatalf("%+v comes back as %+v, %v", m, again, err)
 			}
 		}

@@ -105,8 +105,24 @@ func TestVectorsBus(t *testing.T) {
 	add("newest request, all", subject.RouterNewest("local"), wire.KindNewestRequest, all.Append(nil), map[string]any{"symbols": nil}, all)
 	two := tick.NewestRequest{Symbols: []subject.Symbol{"BTC-USD", "NEW-USD"}}
 	add("newest request, two", subject.RouterNewest("local"), wire.KindNewestRequest, two.Append(nil), map[string]any{"symbols": two.Symbols}, two)
+	g := tick.Range{Symbol: "BTC-USD", Epoch: 1763769600, From: 1040, To: 1042}
+	ranged := tick.NewestRequest{Range: g}
+	add("newest request, range", subject.RouterNewest("local"), wire.KindNewestRequest, ranged.Append(nil), map[string]any{"symbols": []any{},
+		"symbol": g.Symbol, "epoch": g.Epoch, "from": g.From, "to": g.To}, ranged)
 	answer := tick.NewestAnswer{Last: true, Ticks: items[:1], Missing: []subject.Symbol{"NEW-USD"}}
 	add("newest answer", "_INBOX.…", wire.KindNewestAnswer, answer.Append(nil), map[string]any{"last": true, "ticks": itemValues[:1], "missing": answer.Missing}, answer)
+	for _, c := range []struct {
+		name string
+		lack tick.Lack
+		n    int
+	}{{"whole", tick.Nothing, 1}, {"its beginning gone", tick.Gone, 1}, {"ahead", tick.Ahead, 0}, {"refused", tick.Refused, 0}} {
+		a := tick.NewestAnswer{Last: true, Ticks: items[:c.n], Missing: []subject.Symbol{}, Lack: c.lack}
+		if c.n == 0 {
+			a.Ticks = nil
+		}
+		add("newest answer to a range, "+c.name, "_INBOX.…", wire.KindNewestAnswer, a.Append(nil), map[string]any{"last": true, "ticks": itemValues[:c.n],
+			"missing": a.Missing, "lack": c.lack}, a)
+	}
 
 	for i, p := range golden(t, "bus.json", made) {
 		b, err := hex.DecodeString(p.Hex)

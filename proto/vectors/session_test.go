@@ -115,6 +115,8 @@ func TestVectorsServer(t *testing.T) {
 		{"unsubscribed", session.Message{Op: session.OpUnsubscribed, ID: id(3), Symbols: []subject.Symbol{"NEW-USD"}}},
 		{"unsubscribed without id", session.Message{Op: session.OpUnsubscribed, Symbols: []subject.Symbol{"NEW-USD"}}},
 		{"gap", session.Message{Op: session.OpGap, Symbol: "BTC-USD", Epoch: 1763769600, From: 1040, To: 1041}},
+		{"gap with url", session.Message{Op: session.OpGap, Symbol: "BTC-USD", Epoch: 1763769600, From: 1040, To: 1041,
+			URL: session.RangeURL(tick.Range{Symbol: "BTC-USD", Epoch: 1763769600, From: 1040, To: 1041})}},
 		{"gap without an end", session.Message{Op: session.OpGap, Symbol: "BTC-USD", Epoch: 1763769600, From: 1040}},
 		{"pong", session.Message{Op: session.OpPong, ID: id(4), TS: 1763769600300000}},
 		{"error", session.Message{Op: session.OpError, ID: id(5), Code: code.BadSymbol, Message: `symbol "btc usd": 1 to 32 of A-Z 0-9 - _`}},

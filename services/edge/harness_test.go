@@ -43,6 +43,7 @@ type region struct {
 	unanswered int              // so many changes are announced, but not answered
 	changes    int
 	skipBatch  bool // count the next batch, but do not send it
+	history
 }
 
 type bucketState struct {
@@ -130,6 +131,10 @@ func (r *region) askedNewest(m *nats.Msg) {
 	if err != nil {
 		r.t.Errorf("newest: %v", err)
 	}
+	if req.Range.Symbol != "" {
+		r.askedRange(m, req.Range)
+		return
+	}
 	a := tick.NewestAnswer{Last: true}
 	if req.Symbols == nil {
 		for s := range maps.Keys(r.newest) {
@@ -182,9 +187,7 @@ func (r *region) publish(sym subject.Symbol, seq uint64, price string) {
 func (r *region) send(t tick.Tick) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if t.After(r.newest[t.Symbol].Position) {
-		r.newest[t.Symbol] = t
-	}
+	r.storeLocked(t)
 	for id, b := range r.interest {
 		if b.parts[subject.Part(t.Symbol)].Symbols[t.Symbol] != "" {
 			r.sendLocked(id, b, t)

@@ -45,6 +45,8 @@ func newMetrics(meter metric.Meter, e *edge) (*metrics, error) {
 		{s.Deliveries.Load, counter("tickfan.edge.deliveries", "{tick}", "Ticks written to clients.")},
 		{s.Conflated.Load, counter("tickfan.edge.conflated", "{tick}", "Ticks that a newer one replaced before they were written.")},
 		{s.Gaps.Load, counter("tickfan.edge.gaps", "{gap}", "Gaps told to clients in mode every.")},
+		{s.RangesAsked.Load, counter("tickfan.edge.ranges", "{range}", "Ranges of ticks asked of routers for clients in mode every.")},
+		{s.Filled.Load, counter("tickfan.edge.ranges.ticks", "{tick}", "Ticks that came with their answers.")},
 		{s.Writes.Load, counter("tickfan.edge.writes", "{write}", "Writes of ticks to sockets.")},
 		{s.Bytes.Load, counter("tickfan.edge.written", "By", "Bytes of those writes.")},
 		{s.Refused.Load, counter("tickfan.edge.writes.refused", "{write}", "Writes that a socket did not take whole.")},

@@ -127,8 +127,9 @@ func (e *edge) serve(ctx context.Context, addr string, stopWorkers func()) error
 	log := e.deps.Log
 	ws := websocket.New(websocket.Options{Reserve: e.reserve, Release: e.release, Pollers: e.pollers, Log: log, Refuse: e.refuse})
 	cache := newest.New(e.nc, subject.Region(e.cfg.Region))
+	ranges := newest.NewRanges(e.nc, subject.Region(e.cfg.Region))
 	e.front.Open(api.New(api.Options{Page: page.Handler(), WebSocket: ws, Origins: e.cfg.Origin, Log: log,
-		Live: e.live, All: cache.All, Refused: e.stats.CountRefused}), e.room)
+		Live: e.live, All: cache.All, Range: ranges.Get, Refused: e.stats.CountRefused}), e.room)
 	log.Info("listening", "edge", e.id, "address", addr, "advertise", e.address(addr), "max_conns", e.maxConns)
 	l := lease.New(lease.Options{NATS: e.nc, Region: subject.Region(e.cfg.Region), Log: log,
 		State: func() control.Heartbeat { return e.state(addr) }, Lost: e.lost, Ready: e.leased})

@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/tickfan/tickfan/services/router/internal/history"
 	"github.com/tickfan/tickfan/services/router/internal/route"
 )
 
@@ -26,7 +27,7 @@ type figure struct {
 	gauge                   bool
 }
 
-func newMetrics(meter metric.Meter, r *route.Router) (*metrics, error) {
+func newMetrics(meter metric.Meter, r *route.Router, ranges *history.Stats) (*metrics, error) {
 	stats, batches := r.Stats(), r.BatchStats()
 	figures := []figure{
 		{name: "ticks", value: &stats.Ticks, description: "Ticks that came on ticks.>."},
@@ -37,7 +38,10 @@ func newMetrics(meter metric.Meter, r *route.Router) (*metrics, error) {
 		{name: "bytes", value: &batches.Bytes, unit: "By", description: "Size of the batches sent."},
 		{name: "announcements", value: &stats.Announced, description: "Changed parts of interest that the registry announced."},
 		{name: "announcements_given_up", value: &stats.GivenUp, description: "Announced parts that KV never held and that were removed; zero in peace."},
-		{name: "newest_requests", value: &stats.Requests, description: "Requests for newest ticks."},
+		{name: "newest_requests", value: &stats.Requests, description: "Requests for newest ticks or a range."},
+		{name: "ranges", value: &ranges.Asked, description: "Ranges of ticks asked for."},
+		{name: "ranges_refused", value: &ranges.Refused, description: "Ranges that were not read to their end: too many at a time, or TICKS does not answer."},
+		{name: "range_ticks", value: &ranges.Ticks, description: "Ticks told in answers to ranges."},
 		{name: "publish_errors", value: &stats.Errors, description: "Messages that the connection refused."},
 		{name: "symbols", value: &stats.Symbols, gauge: true, description: "Symbols that have a price."},
 		{name: "interest_buckets", value: &stats.Buckets, gauge: true, description: "Buckets that want something."},

@@ -17,6 +17,7 @@ import (
 	"github.com/tickfan/tickfan/libs/ops"
 	"github.com/tickfan/tickfan/proto/control"
 	"github.com/tickfan/tickfan/proto/subject"
+	"github.com/tickfan/tickfan/services/router/internal/history"
 	"github.com/tickfan/tickfan/services/router/internal/route"
 )
 
@@ -42,7 +43,8 @@ var (
 //	router.<region>.newest --+     ^      ^      +--> router.<region>.beat       every 500 ms
 //	                               |      |
 //	TICKS -- filler: at start, ----+      +---- libs/interest <-- KV INTEREST
-//	after a cut, after a drop
+//	  |      after a cut, after a drop
+//	  +----- history: the ranges that the Loop is asked for --> _INBOX.…         ticks, answered
 //
 // It starts in an order that leaves no tick between what is read and what is heard: subscribe, flush, read TICKS, load
 // interest, serve, answer requests; then it is ready.
@@ -69,6 +71,7 @@ type service struct {
 	drops   *bus.Drops
 	loop    *route.Loop
 	filler  *filler
+	history *history.Reader
 	metrics *metrics
 	subs    []*nats.Subscription
 	view    atomic.Pointer[interest.View] // nil until serve has opened it
@@ -81,6 +84,7 @@ func (s *service) open(ctx context.Context) (err error) {
 	instance := "router-" + strings.ToLower(rand.Text()[:6])
 	s.deps.Log.Info("router is named", "instance", instance)
 
+	s.history = history.New(s.deps.Log, func(subj string, data []byte) error { return s.nc.Publish(subj, data) })
 	router := route.New(route.Options{
 		Region:   s.region,
 		Instance: instance,
@@ -88,8 +92,9 @@ func (s *service) open(ctx context.Context) (err error) {
 		Log:      s.deps.Log,
 		Publish:  func(subj string, data []byte) error { return s.nc.Publish(subj, data) },
 		Stored:   func(b subject.Bucket, part int) (control.PartValue, bool) { return s.view.Load().Part(b, part) },
+		Range:    s.history.Ask,
 	})
-	if s.metrics, err = newMetrics(meter, router); err != nil {
+	if s.metrics, err = newMetrics(meter, router, s.history.Stats()); err != nil {
 		return err
 	}
 	if s.drops, err = bus.NewDrops(meter); err != nil {
@@ -139,7 +144,10 @@ func (s *service) serve(ctx context.Context) error {
 	if err == nil {
 		s.ready.Set(nil)
 		s.deps.SayReady()
+		var reads sync.WaitGroup
+		reads.Go(func() { s.history.Run(ctx, s.filler.js) })
 		s.filler.run(ctx, s.loop)
+		reads.Wait()
 	}
 
 	s.ready.Set(errStopping)
@@ -153,6 +161,7 @@ func (s *service) serve(ctx context.Context) error {
 	}
 	endLoop()
 	loop.Wait()
+	s.history.RefuseRest()
 	s.flush("last batches")
 	return err
 }

@@ -177,11 +177,20 @@ func routerBeatJSON(p []byte) ([]byte, error) {
 	}{"router_beat", m.Instance, m.Ready, m.Leaving})
 }
 
-// newestRequestJSON gives null for all symbols.
+// newestRequestJSON gives null for all symbols; a range is told as such.
 func newestRequestJSON(p []byte) ([]byte, error) {
 	m, err := tick.DecodeNewestRequest(p)
 	if err != nil {
 		return nil, err
+	}
+	if g := m.Range; g.Symbol != "" {
+		return json.Marshal(struct {
+			Kind   string         `json:"kind"`
+			Symbol subject.Symbol `json:"symbol"`
+			Epoch  uint64         `json:"epoch"`
+			From   uint64         `json:"from"`
+			To     uint64         `json:"to"`
+		}{"newest_request", g.Symbol, g.Epoch, g.From, g.To})
 	}
 	return json.Marshal(struct {
 		Kind    string           `json:"kind"`
@@ -199,7 +208,8 @@ func newestAnswerJSON(p []byte) ([]byte, error) {
 		Last    bool             `json:"last"`
 		Ticks   []any            `json:"ticks"`
 		Missing []subject.Symbol `json:"missing,omitempty"`
-	}{"newest_answer", m.Last, items(m.Ticks), m.Missing})
+		Lack    tick.Lack        `json:"lack,omitempty"`
+	}{"newest_answer", m.Last, items(m.Ticks), m.Missing, m.Lack})
 }
 
 // items gives payloads within a payload. One that cannot be read must not hide the others.

@@ -46,6 +46,13 @@ func payloads() map[string]struct {
 		"router beat":        {(&control.RouterBeat{Instance: "r1", Ready: true}).Append(nil), `{"kind":"router_beat","instance":"r1","ready":true,"leaving":false}`},
 		"newest request":     {(&tick.NewestRequest{Symbols: []subject.Symbol{"A", "B"}}).Append(nil), `{"kind":"newest_request","symbols":["A","B"]}`},
 		"newest request all": {(&tick.NewestRequest{}).Append(nil), `{"kind":"newest_request","symbols":null}`},
+		"newest request, range": {
+			(&tick.NewestRequest{Range: tick.Range{Symbol: "A", Epoch: 7, From: 1, To: 9}}).Append(nil),
+			`{"kind":"newest_request","symbol":"A","epoch":7,"from":1,"to":9}`,
+		},
+		"newest answer to a range": {
+			(&tick.NewestAnswer{Last: true, Lack: tick.Gone}).Append(nil), `{"kind":"newest_answer","last":true,"ticks":[],"lack":1}`,
+		},
 		"newest answer": {
 			(&tick.NewestAnswer{Last: true, Ticks: [][]byte{second.Append(nil)}, Missing: []subject.Symbol{"C"}}).Append(nil),
 			`{"kind":"newest_answer","last":true,"ticks":[` + secondJSON + `],"missing":["C"]}`,

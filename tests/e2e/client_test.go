@@ -41,9 +41,14 @@ func dial(t *testing.T, name string, e tickfan.Encoding, edges ...*stack.Service
 
 func dialURL(t *testing.T, name string, e tickfan.Encoding, urls string) *client {
 	t.Helper()
+	return dialWith(t, name, tickfan.Options{Encoding: e}, urls)
+}
+
+func dialWith(t *testing.T, name string, o tickfan.Options, urls string) *client {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	conn, err := tickfan.Dial(ctx, urls, tickfan.Options{Encoding: e})
+	conn, err := tickfan.Dial(ctx, urls, o)
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}

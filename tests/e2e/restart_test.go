@@ -64,6 +64,12 @@ func TestRestarts(t *testing.T) {
 		for _, c := range latest {
 			c.endsOn(added, price)
 		}
+		for _, c := range every {
+			// What was stamped is in TICKS, unless that is what was killed.
+			if gaps := c.history(symbol).gaps(); len(gaps) > 0 && p.name != "nats-server" {
+				t.Errorf("after the restart of %s %s is told of gaps: %+v", p.name, c.name, gaps)
+			}
+		}
 		t.Logf("%s restarted", p.name)
 	}
 

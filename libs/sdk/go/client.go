@@ -268,6 +268,7 @@ func (c *Client) receive(l *link, op gws.Opcode, p []byte) error {
 	case session.OpGap:
 		g := Gap{Symbol: string(m.Symbol), Epoch: m.Epoch, From: m.From, To: m.To}
 		if err = checkGap(g); err == nil {
+			c.fill(&m)
 			c.feed.gap(g)
 		}
 	case session.OpSubscribed, session.OpUnsubscribed:

@@ -28,7 +28,8 @@
 // A lost connection is made again, with full jitter and the time that the edge asked for, and every subscription is
 // renewed. No symbol's price ever goes back: a tick that is not after the last one received of its symbol is dropped,
 // whichever edge it comes from. In mode every each tick comes once, in order, or a Gap says which are missing; the
-// client asks for what it missed while it was away, and reports holes that nobody told it of.
+// client asks for what it missed while it was away, and reports holes that nobody told it of. An edge fetches what it
+// misses from the history before it tells of a gap; Client.Ticks, or Options.FetchGaps, gets what it would not.
 //
 // # A slow reader
 //

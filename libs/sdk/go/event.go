@@ -30,7 +30,8 @@ type Tick struct {
 func (t Tick) Time() time.Time { return time.UnixMicro(t.TS) }
 
 // Gap says that ticks of a symbol in mode every are missing: From to To of Epoch, both included. To is 0 where the gap
-// runs to the end of the epoch, which nobody knows.
+// runs to the end of the epoch, which nobody knows. The edge has tried to fill it before it told of it; Client.Ticks may
+// still get what it names, see also Options.FetchGaps.
 type Gap struct {
 	Symbol   string
 	Epoch    uint64

@@ -5,6 +5,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -25,6 +26,7 @@ type fakeEdge struct {
 	headers  chan http.Header                 // of each handshake
 	refuse   func(n int64) string             // what to answer the n-th handshake with, from 0, instead of upgrading; "": upgrade
 	dialed   func(address string, n int) bool // whether a network connection may be made
+	ticks    func(r *http.Request) string     // what to answer a request for ticks with
 	ahead    atomic.Int64                     // nanoseconds of its clock
 	stuck    atomic.Bool                      // it reads nothing until free is closed
 	free     chan struct{}
@@ -55,6 +57,10 @@ func (e *fakeEdge) serve(conn net.Conn) {
 	br := bufio.NewReader(conn)
 	r, err := http.ReadRequest(br)
 	if err != nil {
+		return
+	}
+	if strings.Contains(r.URL.Path, session.PathTicks) {
+		_, _ = conn.Write([]byte(e.ticks(r)))
 		return
 	}
 	e.headers <- r.Header

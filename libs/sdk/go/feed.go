@@ -77,6 +77,17 @@ func (f *feed) tick(symbol []byte, t *Tick) {
 	signal(f.ready)
 }
 
+// stands tells whether a symbol is subscribed in mode every, and gives the name that the feed keeps.
+func (f *feed) stands(symbol subject.Symbol) (name string, every bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := f.subs[string(symbol)]
+	if s == nil {
+		return "", false
+	}
+	return s.symbol, s.mode == session.Every
+}
+
 // gap takes a gap that the edge tells of.
 func (f *feed) gap(g Gap) {
 	f.mu.Lock()

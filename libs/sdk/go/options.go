@@ -38,7 +38,12 @@ type Options struct {
 	// socket; DefaultBuffer by default.
 	Buffer int
 
-	// Header is sent with the handshake, e.g. for a gateway that asks for authorization.
+	// FetchGaps has the client fetch what a gap of mode every names, as Client.Ticks does, before it hands on what comes
+	// after it: the last 1,000 ticks of it at most. Only what cannot be had is then a Gap. Other symbols of the
+	// Client wait meanwhile: milliseconds, or seconds when the edge is in trouble.
+	FetchGaps bool
+
+	// Header is sent with the handshake and with requests for ticks, e.g. for a gateway that asks for authorization.
 	Header http.Header
 
 	// TLS is the configuration for wss and https URLs.

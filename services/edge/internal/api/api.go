@@ -15,6 +15,7 @@ import (
 	"github.com/tickfan/tickfan/proto/session"
 	"github.com/tickfan/tickfan/proto/subject"
 	"github.com/tickfan/tickfan/proto/tick"
+	"github.com/tickfan/tickfan/services/edge/internal/newest"
 )
 
 // Options of the API.
@@ -27,6 +28,8 @@ type Options struct {
 	Live func(context.Context, subject.Symbol) (tick.Tick, bool)
 	// All is the newest tick of every symbol, up to two seconds old.
 	All func(context.Context) (map[subject.Symbol]tick.Tick, error)
+	// Range is what the history holds of a range.
+	Range func(context.Context, tick.Range) (newest.Answer, error)
 	// Refused counts an error by its code.
 	Refused func(code.Code)
 }
@@ -114,6 +117,10 @@ func (a *api) newest(w http.ResponseWriter, r *http.Request) {
 	s, err := subject.ParseSymbol(r.PathValue("symbol"))
 	if err != nil {
 		a.Refuse(w, http.StatusBadRequest, code.Of(err))
+		return
+	}
+	if q := r.URL.Query(); q.Has("epoch") || q.Has("from") || q.Has("to") {
+		a.ticks(w, r, s, q)
 		return
 	}
 	t, ok := a.o.Live(r.Context(), s)

@@ -246,6 +246,7 @@ func (b *Bucket) work() {
 	if now >= b.nextVisit {
 		b.visitSessions(now)
 	}
+	b.feed.holes.check(b, now)
 	if now >= b.nextCheck {
 		b.nextCheck = now + int64(checkEvery)
 		b.feed.check(b, now)
@@ -261,7 +262,7 @@ func (b *Bucket) work() {
 }
 
 func (b *Bucket) nextWake() int64 {
-	t := min(b.nextCheck, b.nextVisit)
+	t := min(b.nextCheck, b.nextVisit, b.feed.holes.due())
 	if w, ok := b.wheel.next(); ok {
 		t = min(t, w)
 	}
@@ -335,6 +336,8 @@ func (b *Bucket) receive(m *nats.Msg) {
 			b.interestAnswered(m, n, now)
 		case askNewest:
 			b.feed.answered(b, m, n, now)
+		case askRange:
+			b.feed.holes.answered(b, m, n, now)
 		}
 		return
 	}

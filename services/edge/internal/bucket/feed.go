@@ -38,7 +38,7 @@ type feed struct {
 	askID    uint64
 	resynced int64 // when the newest of everything was last asked for
 	again    bool  // and it has to be asked for again
-	holes    []openHole
+	holes    holes
 	beat     int64 // when ingest gave its last sign of life, as far as batches tell; 0: not known
 	wanting  int64 // since when there has been interest
 	stale    bool
@@ -55,14 +55,10 @@ type ask struct {
 	sent    int64
 }
 
-type openHole struct {
-	t     *topic
-	until int64
-}
-
 func (f *feed) init() {
 	f.routers = map[string]*routerState{}
 	f.asks = map[uint64]*ask{}
+	f.holes.asked = map[uint64]*hole{}
 }
 
 // confirms tells whether routers have applied the whole change.
@@ -224,20 +220,6 @@ func (f *feed) check(b *Bucket, now int64) {
 			f.send(b, id, a)
 		}
 	}
-	keep := f.holes[:0]
-	for _, h := range f.holes {
-		if now < h.until {
-			keep = append(keep, h)
-			continue
-		}
-		for _, r := range h.t.subs {
-			if u := &r.s.subs[r.i]; u.every != nil {
-				b.mark(u.clock, r.i, now)
-			}
-		}
-	}
-	clear(f.holes[len(keep):])
-	f.holes = keep
 	for name, r := range f.routers {
 		if now-r.heard > int64(forgetRouter) {
 			delete(f.routers, name)

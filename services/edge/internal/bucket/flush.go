@@ -1,7 +1,6 @@
 package bucket
 
 import (
-	"github.com/tickfan/tickfan/proto/session"
 	"github.com/tickfan/tickfan/proto/tick"
 	"github.com/tickfan/tickfan/services/edge/internal/socket"
 )
@@ -138,13 +137,12 @@ func (b *Bucket) gatherEvery(s *Session, i uint32, now int64) (done bool) {
 			return false
 		}
 		if !follows(before, &e.Tick) {
-			if now < e.open {
-				return true // the feed marks it again when the wait is over
+			if b.waits(u.t, k, u.every, now) {
+				return true // marked again when the wait is over
 			}
 			for _, g := range gaps(before, &e.Tick) {
 				b.o.Stats.Gaps.Add(1)
-				f.Frames = s.dialect.AppendMessage(f.Frames, &session.Message{
-					Op: session.OpGap, Symbol: u.t.symbol, Epoch: g.Epoch, From: g.From, To: g.To})
+				f.Frames = s.dialect.AppendMessage(f.Frames, gapMessage(u.t.symbol, g, e.hole))
 			}
 		}
 		d := s.dialect.Index()
@@ -153,7 +151,7 @@ func (b *Bucket) gatherEvery(s *Session, i uint32, now int64) (done bool) {
 		}
 		f.Frames = append(f.Frames, e.frames[d]...)
 		f.end(part{i: i, before: before})
-		u.every.at = e.Position
+		u.every.at, u.every.begun = e.Position, true
 	}
 	return true
 }

@@ -16,6 +16,7 @@ import (
 const (
 	askInterest = "interest"
 	askNewest   = "newest"
+	askRange    = "range"
 )
 
 const (

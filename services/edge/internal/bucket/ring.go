@@ -3,18 +3,12 @@ package bucket
 import (
 	"cmp"
 	"slices"
-	"time"
 
 	"github.com/tickfan/tickfan/proto/tick"
 )
 
-const (
-	// ringSize is how many ticks of a symbol stay for readers of mode every: ten seconds at 50 ticks/s.
-	ringSize = 512
-	// holeWait is how long a missing tick may still come (out of order, or in an answer to newest) before readers are
-	// told of a gap.
-	holeWait = 250 * time.Millisecond
-)
+// ringSize is how many ticks of a symbol stay for readers of mode every: ten seconds at 50 ticks/s.
+const ringSize = 512
 
 // ring holds a symbol's last ticks in order for all its readers of mode every. A reader is only a position: what comes
 // after it is sent, and a step between two ticks that is no step of one is a gap. So a lost tick, a reader that was too
@@ -26,7 +20,8 @@ type ring struct {
 type entry struct {
 	tick.Tick
 	frames [maxDialects][]byte
-	open   int64 // until then the hole before this tick may still be filled
+	open   int64 // until then what is missing before this tick may still come by itself
+	hole   *hole // what is missing before this tick, once a reader has come to it
 }
 
 func (r *ring) find(p tick.Position) (int, bool) {
@@ -47,8 +42,13 @@ func (r *ring) after(p tick.Position) int {
 	return i
 }
 
-// add takes ticks in any order and tells whether t is new. hole is true when t does not follow the tick before it.
-func (r *ring) add(t *tick.Tick, now int64) (added, hole bool) {
+// add takes ticks in any order and tells whether t is new. What is older than all of a full ring is not taken.
+func (r *ring) add(t *tick.Tick, now int64) bool { return r.put(t, now, ringSize) }
+
+// fill is add for what has been asked for: there was room for it then.
+func (r *ring) fill(t *tick.Tick, now int64) bool { return r.put(t, now, 2*ringSize-1) }
+
+func (r *ring) put(t *tick.Tick, now int64, full int) bool {
 	if len(r.entries) == 2*ringSize {
 		copy(r.entries, r.entries[ringSize:])
 		clear(r.entries[ringSize:])
@@ -58,17 +58,19 @@ func (r *ring) add(t *tick.Tick, now int64) (added, hole bool) {
 	i := n
 	if n > 0 && !t.After(r.entries[n-1].Position) {
 		var found bool
-		if i, found = r.find(t.Position); found || i == 0 && n >= ringSize {
-			return false, false
+		if i, found = r.find(t.Position); found || i == 0 && n >= full {
+			return false
 		}
 	}
 	e := entry{Tick: *t}
 	if i > 0 && !follows(r.entries[i-1].Position, t) {
 		e.open = now + int64(holeWait)
-		hole = true
+	}
+	if i < n {
+		e.hole = r.entries[i].hole
 	}
 	r.entries = slices.Insert(r.entries, i, e)
-	return true, hole
+	return true
 }
 
 // follows tells whether nothing can be missing between a reader at p and t.

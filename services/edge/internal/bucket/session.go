@@ -38,8 +38,11 @@ type sub struct {
 	every *reader // nil in mode latest
 }
 
-// reader is a subscription in mode every: the last tick it was sent.
-type reader struct{ at tick.Position }
+// reader is a subscription in mode every: the last tick it was sent, or what it starts after.
+type reader struct {
+	at    tick.Position
+	begun bool // it was sent one
+}
 
 // clock says when a session may be written to next, for all its subscriptions of one rate: they leave in one write.
 // Clocks of different sessions are spread over the gap by their phase, so that a tick wanted by thousands does not

@@ -21,10 +21,14 @@ type Stats struct {
 	Deliveries atomic.Int64 // ticks that went to a client
 	Conflated  atomic.Int64 // ticks that a newer one replaced before they went out
 	Gaps       atomic.Int64 // gaps told to clients
-	Writes     atomic.Int64 // system calls that wrote ticks
-	Bytes      atomic.Int64 // bytes they wrote
-	Refused    atomic.Int64 // writes that a socket did not take whole
-	Pings      atomic.Int64
+
+	RangesAsked atomic.Int64 // ranges asked of routers for holes of mode every
+	Filled      atomic.Int64 // ticks that came with their answers
+
+	Writes  atomic.Int64 // system calls that wrote ticks
+	Bytes   atomic.Int64 // bytes they wrote
+	Refused atomic.Int64 // writes that a socket did not take whole
+	Pings   atomic.Int64
 
 	Requests      atomic.Int64 // of clients
 	RequestErrors atomic.Int64 // of ours to the registry and to routers

@@ -192,10 +192,7 @@ func (b *Bucket) goLive(t *topic, now int64) {
 
 // take puts a tick into the table and marks who wants it.
 func (b *Bucket) take(t *topic, tk *tick.Tick, now int64) {
-	changed, ringed, hole := t.set(tk, now)
-	if hole {
-		b.feed.holes = append(b.feed.holes, openHole{t, now + int64(holeWait)})
-	}
+	changed, ringed := t.set(tk, now)
 	switch {
 	case !changed && !ringed:
 		b.o.Stats.Old.Add(1)

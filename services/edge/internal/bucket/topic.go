@@ -40,9 +40,9 @@ func (t *topic) priced() bool { return t.newest.Price.Given() }
 
 // set takes a tick if it is after the newest one, and into the ring if there is one. changed: newest is new;
 // ringed: the ring has one more.
-func (t *topic) set(tk *tick.Tick, now int64) (changed, ringed, hole bool) {
+func (t *topic) set(tk *tick.Tick, now int64) (changed, ringed bool) {
 	if t.ring != nil {
-		ringed, hole = t.ring.add(tk, now)
+		ringed = t.ring.add(tk, now)
 	}
 	if tk.After(t.newest.Position) {
 		t.newest = *tk
@@ -50,7 +50,7 @@ func (t *topic) set(tk *tick.Tick, now int64) (changed, ringed, hole bool) {
 		t.fresh = [maxDialects]bool{}
 		changed = true
 	}
-	return changed, ringed, hole
+	return changed, ringed
 }
 
 // frame is the newest tick as a ready frame. Its memory is reused by the next tick: who keeps it must copy.

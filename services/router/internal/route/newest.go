@@ -10,8 +10,8 @@ import (
 // answerHead is more than the head of an answer can take: array, kind, last, headers of ticks and missing.
 const answerHead = 1 + 1 + 1 + 5 + 5
 
-// Newest answers a request for newest ticks on the subject reply, in as many messages as it takes. One that cannot be
-// read gets no answer: there is none that says so.
+// Newest answers a request for newest ticks on the subject reply, in as many messages as it takes, or hands one for a
+// range on. One that cannot be read gets no answer: there is none that says so.
 func (r *Router) Newest(subj, reply string, payload []byte, now time.Time) {
 	r.stats.Requests.Add(1)
 	m, err := tick.DecodeNewestRequest(payload)
@@ -20,6 +20,10 @@ func (r *Router) Newest(subj, reply string, payload []byte, now time.Time) {
 	}
 	if err != nil {
 		r.malformed(KindNewest, subj, err, now)
+		return
+	}
+	if m.Range.Symbol != "" {
+		r.o.Range(m.Range, reply)
 		return
 	}
 	a := answer{router: r, reply: reply, size: answerHead}

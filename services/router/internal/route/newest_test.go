@@ -66,6 +66,22 @@ func TestNewest(t *testing.T) {
 	}
 }
 
+// A range is handed on; nothing of it is answered here.
+func TestRangeIsHandedOn(t *testing.T) {
+	b := newBench(t)
+	b.publishTick("BTC-USD", 1, 2)
+	g := tick.Range{Symbol: "BTC-USD", Epoch: 1, From: 1, To: 2}
+	p := (&tick.NewestRequest{Range: g}).Append(nil)
+	b.Newest("router.local.newest", "_INBOX.x", p, b.now)
+	b.Newest("router.local.newest", "", p, b.now)
+	if want := []string{fmt.Sprint(g, " to _INBOX.x")}; !slices.Equal(b.ranges, want) || len(b.sent) > 0 {
+		t.Errorf("handed on %q, want %q; %d messages sent", b.ranges, want, len(b.sent))
+	}
+	if n := b.Stats().Malformed[KindNewest].Load(); n != 1 {
+		t.Errorf("%d malformed, want the one without a reply", n)
+	}
+}
+
 func TestLargeAnswerIsSplit(t *testing.T) {
 	b := newBench(t)
 	var ask []subject.Symbol

@@ -25,6 +25,8 @@ type Options struct {
 	// Stored gives what KV has of a part, so that one which was only ever announced can be given up. It is called
 	// only while serving.
 	Stored func(b subject.Bucket, part int) (control.PartValue, bool)
+	// Range has a range of ticks answered on the subject reply. It must not block.
+	Range func(g tick.Range, reply string)
 }
 
 // Router holds the newest ticks, the interest and the batches. It belongs to one goroutine, but for Stats.

@@ -32,6 +32,7 @@ type bench struct {
 	sent   []message
 	err    error
 	stored map[subject.Bucket]control.PartValue
+	ranges []string // handed on
 }
 
 type message struct {
@@ -56,6 +57,7 @@ func newBench(t testing.TB) *bench {
 			v, ok := b.stored[bk]
 			return v, ok
 		},
+		Range: func(g tick.Range, reply string) { b.ranges = append(b.ranges, fmt.Sprint(g, " to ", reply)) },
 	})
 	return b
 }
