@@ -161,6 +161,7 @@ func (b *Bucket) sweepTopics(now int64) {
 			kept = append(kept, t)
 		default:
 			delete(b.topics, t.symbol)
+			b.unnumber(t)
 			delete(in.parts[t.part], t)
 		}
 	}

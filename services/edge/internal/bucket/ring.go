@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tickfan/tickfan/proto/session"
 	"github.com/tickfan/tickfan/proto/tick"
 )
 
@@ -21,12 +22,14 @@ const (
 // slow for the ring, a new epoch and a client that resumes are all the same case.
 type ring struct {
 	entries []entry // sorted by position; trimmed to ringSize when twice that is reached, which makes adding O(1)
+	digits  session.Digits
 }
 
 type entry struct {
 	tick.Tick
-	frames [maxDialects][]byte
-	open   int64 // until then the hole before this tick may still be filled
+	frames  [wholeDialects][]byte
+	compact *compactEntry // nil until a reader that speaks Compact comes by
+	open    int64         // until then the hole before this tick may still be filled
 }
 
 func (r *ring) find(p tick.Position) (int, bool) {
