@@ -187,6 +187,9 @@ func TestRandomSessionsEndOnNewest(t *testing.T) {
 			step()
 		}
 		for _, m := range all {
+			if m.gaps > 0 {
+				t.Fatalf("round %d: %d gaps", round, m.gaps)
+			}
 			if len(m.s.subs) != len(m.mode) {
 				t.Fatalf("round %d: %d subscriptions, want %d", round, len(m.s.subs), len(m.mode))
 			}
