@@ -19,7 +19,7 @@ type flush struct {
 // part is one tick's origin, to take it back when the kernel did not want it.
 type part struct {
 	i      uint32
-	frame  int32         // in which frame it is
+	frame  int32         // Compact: in which frame it is, if ticks share any
 	before tick.Position // mode every: where the reader was
 	sent   uint32        // Compact, mode latest: what the subscription was sent before
 	head   bool          // an answer, not a tick
@@ -33,9 +33,16 @@ func (f *flush) reset() {
 }
 
 func (f *flush) end(p part) {
-	p.frame = int32(len(f.Ends))
 	f.Ends = append(f.Ends, int32(len(f.Frames)))
 	f.parts = append(f.parts, p)
+}
+
+// frame is the frame that part k is in. Without joins each part is a frame.
+func (f *flush) frame(k int) int {
+	if len(f.parts) == len(f.Ends) {
+		return k
+	}
+	return int(f.parts[k].frame)
 }
 
 // join appends a frame of Compact, its ticks in the frame before if there is room: a header less on the wire, and a
@@ -52,6 +59,7 @@ func (f *flush) join(d Dialect, frame []byte, p part) {
 	}
 	f.open = len(f.Frames)
 	f.Frames = append(f.Frames, frame...)
+	p.frame = int32(len(f.Ends))
 	f.end(p)
 }
 
@@ -216,7 +224,7 @@ func (b *Bucket) write(s *Session) int {
 func (b *Bucket) takeBack(c *clock, head []byte, sent int) {
 	f, s := &b.flush, c.s
 	k := len(f.parts)
-	for ; k > 0 && int(f.parts[k-1].frame) >= sent; k-- {
+	for ; k > 0 && f.frame(k-1) >= sent; k-- {
 		p := &f.parts[k-1]
 		if p.head {
 			_ = s.out.Say(head)
