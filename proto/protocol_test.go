@@ -327,9 +327,9 @@ func TestProtocolCompactBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got, want []string
-	for _, b := range regexp.MustCompile("(?s)\n```\n(.*?)\n```").FindAllStringSubmatch(protocol(t), -1) {
+	for _, b := range regexp.MustCompile("(?s)\n```([^\n]*)\n(.*?)\n```").FindAllStringSubmatch(protocol(t), -1) {
 		var bytes strings.Builder
-		for _, m := range regexp.MustCompile(`(?m)^[0-9a-f]{2}(?: [0-9a-f]{2})*(?:  |$)`).FindAllString(b[1], -1) {
+		for _, m := range regexp.MustCompile(`(?m)^[0-9a-f]{2}(?: [0-9a-f]{2})*(?:  |$)`).FindAllString(b[2], -1) {
 			bytes.WriteString(strings.ReplaceAll(m, " ", ""))
 		}
 		if bytes.Len() > 0 {
