@@ -136,15 +136,12 @@ func (b *Bucket) flushClock(c *clock, head []byte, now int64) bool {
 	}
 	c.each(func(i uint32) bool {
 		u := &s.subs[i]
-		if u.every == nil {
-			if s.numbered {
-				n := u.t.compact
-				f.join(s.dialect, n.frame(s.dialect, &u.t.newest, u.sent), part{i: i, sent: u.sent})
-				u.sent = n.version
-			} else {
-				f.Frames = append(f.Frames, u.t.frame(s.dialect)...)
-				f.end(part{i: i})
-			}
+		if u.every == nil && s.numbered {
+			f.gatherChanged(s, i)
+			c.unset(i)
+		} else if u.every == nil {
+			f.Frames = append(f.Frames, u.t.frame(s.dialect)...)
+			f.end(part{i: i})
 			c.unset(i)
 		} else if b.gatherEvery(s, i, now) {
 			c.unset(i)
@@ -161,6 +158,14 @@ func (b *Bucket) flushClock(c *clock, head []byte, now int64) bool {
 		b.schedule(c, now)
 	}
 	return true
+}
+
+// gatherChanged appends, in Compact, the newest tick in the form that the subscription's last one asks for.
+func (f *flush) gatherChanged(s *Session, i uint32) {
+	u := &s.subs[i]
+	n := u.t.compact
+	f.join(s.dialect, n.frame(s.dialect, &u.t.newest, u.sent), part{i: i, sent: u.sent})
+	u.sent = n.version
 }
 
 // gatherEvery appends what the reader has not had yet; true when nothing is left to send for now.
@@ -222,6 +227,19 @@ func (b *Bucket) write(s *Session) int {
 
 // takeBack makes dirty again what was not sent.
 func (b *Bucket) takeBack(c *clock, head []byte, sent int) {
+	f := &b.flush
+	k := len(f.parts)
+	if sent < len(f.Ends) {
+		k = b.undo(c, head, sent)
+	}
+	if head != nil && k > 0 {
+		k--
+	}
+	b.o.Stats.Deliveries.Add(int64(k))
+}
+
+// undo takes back the parts from frame sent on and gives the number of those before it.
+func (b *Bucket) undo(c *clock, head []byte, sent int) int {
 	f, s := &b.flush, c.s
 	k := len(f.parts)
 	for ; k > 0 && f.frame(k-1) >= sent; k-- {
@@ -240,8 +258,5 @@ func (b *Bucket) takeBack(c *clock, head []byte, sent int) {
 		}
 		c.set(p.i)
 	}
-	if head != nil && k > 0 {
-		k--
-	}
-	b.o.Stats.Deliveries.Add(int64(k))
+	return k
 }
