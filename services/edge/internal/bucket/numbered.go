@@ -54,7 +54,7 @@ func (n *numbered) replaced(newest *tick.Tick, now int64) {
 	}
 	if size := uint32(len(n.bases)); n.version-n.oldest >= size {
 		if now-n.base(n.oldest).at < int64(baseAge) && size < maxBases {
-			n.grow()
+			n.resize(2 * len(n.bases))
 		} else {
 			n.oldest++
 		}
@@ -64,13 +64,21 @@ func (n *numbered) replaced(newest *tick.Tick, now int64) {
 	if n.version++; n.version == 0 { // 0 stands for nothing sent
 		n.version, n.oldest = 1, 1
 	}
+	if size := uint32(len(n.bases)); n.version%size == 0 && size > 1 && n.version-n.oldest > size/4 &&
+		now-n.base(n.version-1-size/4).at >= int64(baseAge) { // a burst is over: less than a quarter is needed
+		n.resize(len(n.bases) / 2)
+	}
 }
 
 func (n *numbered) base(version uint32) *base { return &n.bases[version&uint32(len(n.bases)-1)] }
 
-func (n *numbered) grow() {
+// resize makes room for that many bases and keeps as many of the last ones.
+func (n *numbered) resize(size int) {
 	old := *n
-	n.bases = make([]base, 2*len(old.bases))
+	n.bases = make([]base, size)
+	if n.version-n.oldest > uint32(size) {
+		n.oldest = n.version - uint32(size)
+	}
 	for v := n.oldest; v != n.version; v++ {
 		*n.base(v) = *old.base(v)
 	}

@@ -301,8 +301,23 @@ func TestChangedFormOfConflatedTicks(t *testing.T) {
 	if ticks < 50*200 || ticks > 50*400 || size > ticks*8 {
 		t.Errorf("%d ticks in %d bytes", ticks, size)
 	}
-	if n := len(u.compact.bases); n > maxBases {
-		t.Errorf("%d bases", n)
+	if n := len(u.compact.bases); n != maxBases {
+		t.Errorf("%d bases after a second of 1,000 ticks, want %d", n, maxBases)
+	}
+	for range 4 * maxBases {
+		now += int64(100 * time.Millisecond)
+		publish()
+		b.wheel.fire(now, b.fired)
+		b.flushDue(now)
+	}
+	if n := len(u.compact.bases); n > 8 {
+		t.Errorf("%d bases are kept for 10 ticks a second", n)
+	}
+	for i, v := range views {
+		v.read(outs[i])
+		if v.last["X"] != x.Seq {
+			t.Errorf("viewer %d ends on %d of %d", i, v.last["X"], x.Seq)
+		}
 	}
 }
 
