@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -251,7 +252,7 @@ func startEdge(t *testing.T, r *region, change ...func(*Config)) *running {
 	t.Helper()
 	addr := freeAddr(t)
 	cfg := Config{Common: conf.Common{NATS: r.nats.URL(), Region: "local"},
-		Options: Options{Listen: addr, Name: "edge", WriteGap: 20 * time.Millisecond, Idle: time.Minute}}
+		Options: Options{Listen: addr, Name: "edge", WriteGap: 20 * time.Millisecond, Idle: time.Minute, Reader: os.Getenv(readerVar)}}
 	for _, f := range change {
 		f(&cfg)
 	}

@@ -309,16 +309,18 @@ func TestHugeFrameEndsOnlyItself(t *testing.T) {
 	e := startEdge(t, r)
 	other := dial(t, e, session.JSON)
 	other.subscribe("BTC-USD")
-	c := dial(t, e, session.JSON)
-	go func() { // it is cut off somewhere in the 5 MB
-		head := []byte{0x81, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
-		binary.BigEndian.PutUint64(head[2:], 5<<20)
-		_, _ = c.conn.NetConn().Write(append(head, make([]byte, 5<<20)...))
-	}()
-	if got := c.closeCode(); got != uint16(code.TooBig) {
-		t.Errorf("closed with %d", got)
+	for i, length := range []uint64{5 << 20, 1<<64 - 1} { // gws takes the second for a negative one
+		c := dial(t, e, session.JSON)
+		go func() { // it is cut off somewhere in the 5 MB
+			head := []byte{0x81, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+			binary.BigEndian.PutUint64(head[2:], length)
+			_, _ = c.conn.NetConn().Write(append(head, make([]byte, 5<<20)...))
+		}()
+		if got := c.closeCode(); got != uint16(code.TooBig) {
+			t.Errorf("closed with %d", got)
+		}
+		counted(t, e, "tickfan_edge_closed_total", `code="1009"`, i+1)
 	}
-	counted(t, e, "tickfan_edge_closed_total", `code="1009"`, 1)
 	r.publish("BTC-USD", 1, "1")
 	price(t, other.next(), "1")
 }

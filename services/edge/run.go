@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ import (
 	"github.com/tickfan/tickfan/proto/tick"
 	"github.com/tickfan/tickfan/services/edge/internal/api"
 	"github.com/tickfan/tickfan/services/edge/internal/bucket"
+	"github.com/tickfan/tickfan/services/edge/internal/front"
 	"github.com/tickfan/tickfan/services/edge/internal/lease"
 	"github.com/tickfan/tickfan/services/edge/internal/newest"
 	"github.com/tickfan/tickfan/services/edge/internal/page"
@@ -34,13 +36,6 @@ import (
 // Deps is what Run gets from its caller.
 type Deps = ops.Deps
 
-const (
-	// requestTime is how long a client may take to send a plain HTTP request, and again to read its answer.
-	requestTime = 10 * time.Second
-	// shutdownTime is how long a plain HTTP request may still take at the end.
-	shutdownTime = time.Second
-)
-
 // edge is one run.
 type edge struct {
 	cfg  Config
@@ -49,7 +44,8 @@ type edge struct {
 	nc   *nats.Conn
 
 	stats    bucket.Stats
-	poller   *socket.Poller
+	pollers  *socket.Pollers
+	front    *front.Front
 	now      func() int64
 	maxConns int
 
@@ -68,9 +64,10 @@ type edge struct {
 //	fanout.<region>.<bucket> ──► bucket (internal/bucket): one worker, a table of newest ticks, its connections
 //	                                │ mark dirty, one write per dirty connection and flush
 //	                                ▼
-//	client ◄──────────────── socket (internal/socket): writes that never block
-//	client ────► websocket (internal/websocket): handshake, frames ────► bucket: subscribe, unsubscribe
-//	             api (internal/api): page, /v1/ticks, /v1/symbols
+//	client ◄──────────────── socket (internal/socket): writes that never block; reads
+//	client ────► front (internal/front): accepts; requests
+//	               ├──► websocket (internal/websocket): handshake, frames ────► bucket: subscribe, unsubscribe
+//	               └──► api (internal/api): page, /v1/ticks, /v1/symbols
 //	registry ◄── lease (internal/lease): heartbeat          registry ◄── bucket: interest
 func Run(ctx context.Context, cfg Config, deps Deps) error {
 	cond := deps.Ops.Condition("edge")
@@ -78,14 +75,18 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 	if err != nil {
 		return err
 	}
-	f := newFront(ln)
-	defer f.close()
 	e := &edge{cfg: cfg, deps: deps, id: newID(cfg.Name), cond: cond, now: monotonic(time.Now())}
-	meter := deps.Ops.Meter("tickfan/edge")
-	if e.poller, err = socket.NewPoller(); err != nil {
-		return fmt.Errorf("make poller: %w", err)
+	if e.pollers, err = socket.NewPollers(cores(), e.now); err != nil {
+		_ = ln.Close()
+		return fmt.Errorf("make pollers: %w", err)
 	}
-	defer e.poller.Close()
+	defer e.pollers.Close()
+	if e.front, err = e.newFront(ln); err != nil {
+		_ = ln.Close()
+		return err
+	}
+	defer e.front.Close()
+	meter := deps.Ops.Meter("tickfan/edge")
 	if e.nc, err = bus.Connect(ctx, bus.Options{URL: cfg.NATS, Name: cfg.Name, Log: deps.Log, Meter: meter,
 		Condition: deps.Ops.Condition("edge.nats"), Ticks: true, OnReconnect: e.resync}); err != nil {
 		return err
@@ -107,12 +108,12 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 	workers, stopWorkers := context.WithCancel(context.WithoutCancel(ctx))
 	defer func() { stopWorkers(); _ = e.workers.Wait() }()
 	e.ctx = workers
-	for range max(runtime.GOMAXPROCS(0), 1) { // as many as cores, so that one hot symbol uses every core
+	for range cores() { // as many as cores, so that one hot symbol uses every core
 		if _, err := e.addBucket(); err != nil {
 			return err
 		}
 	}
-	return e.serve(ctx, f, ln.Addr().String(), func() {
+	return e.serve(ctx, ln.Addr().String(), func() {
 		e.mu.Lock()
 		stopWorkers()
 		e.mu.Unlock()
@@ -122,12 +123,12 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 
 // serve lets clients in until ctx ends, then stops in order: no new clients, those that are here told to come back, the
 // lease given up, the last bytes sent.
-func (e *edge) serve(ctx context.Context, f *front, addr string, stopWorkers func()) error {
+func (e *edge) serve(ctx context.Context, addr string, stopWorkers func()) error {
 	log := e.deps.Log
-	ws := websocket.New(websocket.Options{Reserve: e.reserve, Release: e.release, Poller: e.poller, Now: e.now, Log: log, Refuse: e.refuse})
+	ws := websocket.New(websocket.Options{Reserve: e.reserve, Release: e.release, Pollers: e.pollers, Log: log, Refuse: e.refuse})
 	cache := newest.New(e.nc, subject.Region(e.cfg.Region))
-	f.open(api.New(api.Options{Page: page.Handler(), WebSocket: ws, Origins: e.cfg.Origin, Log: log,
-		Live: e.live, All: cache.All, Refused: e.stats.CountRefused}))
+	e.front.Open(api.New(api.Options{Page: page.Handler(), WebSocket: ws, Origins: e.cfg.Origin, Log: log,
+		Live: e.live, All: cache.All, Refused: e.stats.CountRefused}), e.room)
 	log.Info("listening", "edge", e.id, "address", addr, "advertise", e.address(addr), "max_conns", e.maxConns)
 	l := lease.New(lease.Options{NATS: e.nc, Region: subject.Region(e.cfg.Region), Log: log,
 		State: func() control.Heartbeat { return e.state(addr) }, Lost: e.lost, Ready: e.leased})
@@ -135,8 +136,8 @@ func (e *edge) serve(ctx context.Context, f *front, addr string, stopWorkers fun
 	g.Go(func() error { l.Run(gctx); return nil })
 	g.Go(func() error {
 		select {
-		case <-f.done:
-			return fmt.Errorf("serve clients: %w", f.err)
+		case <-e.front.Done:
+			return fmt.Errorf("serve clients: %w", e.front.Err)
 		case <-gctx.Done():
 			return nil
 		}
@@ -144,13 +145,24 @@ func (e *edge) serve(ctx context.Context, f *front, addr string, stopWorkers fun
 	<-gctx.Done()
 
 	e.cond.Set(errors.New("stopping"))
-	f.close()
+	e.front.Close()
 	stopWorkers()
 	err := g.Wait()
 	l.Release()
 	e.sockets.Wait()
 	return err
 }
+
+// newFront accepts connections from now on.
+func (e *edge) newFront(ln net.Listener) (*front.Front, error) {
+	o := front.Options{Listener: ln, Log: e.deps.Log, Refused: e.stats.CountRefused}
+	if e.cfg.polls() {
+		o.Pollers = e.pollers
+	}
+	return front.New(o)
+}
+
+func cores() int { return max(runtime.GOMAXPROCS(0), 1) }
 
 const idChars = "abcdefghijklmnopqrstuvwxyz0123456789"
 
@@ -187,22 +199,21 @@ func (e *edge) addBucketLocked() (*bucket.Bucket, error) {
 	return b, nil
 }
 
-// reserve takes a place in the bucket with most room; nil when the edge is full or stops.
+// room is how many more connections there may be.
+func (e *edge) room() int {
+	n := e.maxConns - e.front.Conns()
+	e.each(func(b *bucket.Bucket) { n -= b.Connections() })
+	return n
+}
+
+// reserve takes a place in the bucket with most room; nil when the edge stops.
 func (e *edge) reserve() *bucket.Bucket {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	var best *bucket.Bucket
-	all := 0
-	for _, b := range e.buckets {
-		n := b.Connections()
-		all += n
-		if best == nil || n < best.Connections() {
-			best = b
-		}
-	}
-	if all >= e.maxConns || e.ctx.Err() != nil {
+	if e.ctx.Err() != nil {
 		return nil
 	}
+	best := slices.MinFunc(e.buckets, func(a, b *bucket.Bucket) int { return cmp.Compare(a.Connections(), b.Connections()) })
 	if best.Connections() >= bucket.Capacity {
 		b, err := e.addBucketLocked()
 		if err != nil {

@@ -79,7 +79,7 @@ type command struct {
 	s     *Session
 	req   *session.Request
 	reply chan tick.Tick
-	done  chan struct{}
+	done  func()
 }
 
 type commandKind uint8
@@ -282,7 +282,7 @@ func (b *Bucket) do(c *command) {
 		b.unblock(c.s, now)
 	case operate:
 		if c.s.gone {
-			close(c.done)
+			c.done()
 			return
 		}
 		b.operate(c.s, c.req, c.done, now)
@@ -308,9 +308,15 @@ func (b *Bucket) stop() {
 	b.commands = nil
 	b.mu.Unlock()
 	for i := range commands {
-		if c := &commands[i]; c.kind == opened {
+		switch c := &commands[i]; c.kind {
+		case opened:
 			b.addSession(c.s)
+		case operate:
+			c.done()
 		}
+	}
+	for _, p := range b.pending {
+		p.done()
 	}
 	for _, slot := range b.sessions {
 		for _, s := range slot {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tickfan/tickfan/libs/natstest"
+	"github.com/tickfan/tickfan/proto/code"
 	"github.com/tickfan/tickfan/proto/control"
 	"github.com/tickfan/tickfan/proto/session"
 	"github.com/tickfan/tickfan/proto/subject"
@@ -28,8 +29,8 @@ func (bare) AppendTick(dst []byte, t *tick.Tick) []byte {
 func (bare) AppendMessage(dst []byte, m *session.Message) []byte {
 	return append(m.Append(session.JSON, dst), '\n')
 }
-func (bare) AppendClose(dst []byte, _ uint16, _ string) []byte { return dst }
-func (bare) AppendPing(dst []byte) []byte                      { return dst }
+func (bare) AppendClose(dst []byte, _ code.Close, _ string) []byte { return dst }
+func (bare) AppendPing(dst []byte) []byte                          { return dst }
 func (bare) AppendFull([]byte, uint32, *tick.Tick, session.Digits) []byte {
 	panic("JSON has no full form")
 }
@@ -96,7 +97,7 @@ func publish(b *Bucket, t *topic, seq uint64, now int64) {
 }
 
 func request(b *Bucket, s *Session, now int64, r session.Request) {
-	b.operate(s, &r, make(chan struct{}), now)
+	b.operate(s, &r, func() {}, now)
 }
 
 // Sessions of both kinds subscribe, replace, unsubscribe and leave at random, over sockets that refuse and cut at random,

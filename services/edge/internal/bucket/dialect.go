@@ -1,6 +1,7 @@
 package bucket
 
 import (
+	"github.com/tickfan/tickfan/proto/code"
 	"github.com/tickfan/tickfan/proto/session"
 	"github.com/tickfan/tickfan/proto/tick"
 	"github.com/tickfan/tickfan/services/edge/internal/socket"
@@ -13,11 +14,11 @@ const (
 
 // Dialect turns what a bucket says into the bytes of one transport. Its frames are whole: they can be joined.
 type Dialect interface {
-	Index() int                                           // its place among maxDialects
-	AppendTick(dst []byte, t *tick.Tick) []byte           // appends a frame; not in Compact
-	AppendMessage(dst []byte, m *session.Message) []byte  // appends a frame
-	AppendClose(dst []byte, code uint16, r string) []byte // appends the last frame
-	AppendPing(dst []byte) []byte                         // appends a frame that the client must answer
+	Index() int                                            // its place among maxDialects
+	AppendTick(dst []byte, t *tick.Tick) []byte            // appends a frame; not in Compact
+	AppendMessage(dst []byte, m *session.Message) []byte   // appends a frame
+	AppendClose(dst []byte, c code.Close, r string) []byte // appends the last frame
+	AppendPing(dst []byte) []byte                          // appends a frame that the client must answer
 
 	// Of Compact alone: session.AppendFull and AppendChanged as frames, and Join, which puts the ticks of frame into the
 	// frame of ticks that begins at dst[at] and ends with dst; false: that would be too long.

@@ -231,6 +231,9 @@ func (s *Session) unpriced() (n int) {
 // nothing, or nothing more.
 func (s *Session) say(m *session.Message) { _ = s.out.Say(s.dialect.AppendMessage(nil, m)) }
 
+// Bucket is where the session has its place.
+func (s *Session) Bucket() *Bucket { return s.bucket }
+
 // Open makes a session for a place that Reserve took. Start must follow.
 func (b *Bucket) Open(d Dialect) *Session {
 	s := &Session{bucket: b, dialect: d, numbered: d.Index() == int(session.Compact), gone: true}
@@ -258,20 +261,17 @@ func (s *Session) Writable() { s.bucket.push(command{kind: writable, s: s}) }
 // Close says that the client has gone.
 func (s *Session) Close() { s.bucket.push(command{kind: closed, s: s}) }
 
-// Do carries out a request and returns when it has been answered. One at a time: answers come in the order of the
-// requests, and a client that sends faster than it is served waits in its own socket.
-func (s *Session) Do(r *session.Request) {
+// Do carries out a request and calls done, from any goroutine, when it has been answered. One at a time: so answers come
+// in the order of the requests, and a client that sends faster than it is served waits in its own socket.
+func (s *Session) Do(r *session.Request, done func()) {
 	s.bucket.o.Stats.Requests.Add(1)
 	if r.Op == session.OpPing {
 		s.say(&session.Message{Op: session.OpPong, ID: r.ID, TS: time.Now().UnixMicro()})
+		done()
 		return
 	}
-	done := make(chan struct{})
-	if s.bucket.push(command{kind: operate, s: s, req: r, done: done}) {
-		select {
-		case <-done:
-		case <-s.bucket.done:
-		}
+	if !s.bucket.push(command{kind: operate, s: s, req: r, done: done}) {
+		done() // the worker has ended, and has told the client to come back
 	}
 }
 
@@ -292,7 +292,7 @@ func (s *Session) End(c code.Close, reason string) {
 		return
 	}
 	s.bucket.o.Stats.ended(c)
-	s.out.End(s.dialect.AppendClose(nil, uint16(c), reason))
+	s.out.End(s.dialect.AppendClose(nil, c, reason))
 }
 
 // Ended counts how the connection ended, unless it was we who ended it.

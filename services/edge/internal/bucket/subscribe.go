@@ -20,14 +20,14 @@ type pending struct {
 	s        *Session
 	req      *session.Request
 	topics   []*topic
-	done     chan struct{}
+	done     func()
 	deadline int64
 }
 
-// operate carries out a subscribe or unsubscribe and closes done when it is answered.
-func (b *Bucket) operate(s *Session, req *session.Request, done chan struct{}, now int64) {
+// operate carries out a subscribe or unsubscribe and calls done when it is answered.
+func (b *Bucket) operate(s *Session, req *session.Request, done func(), now int64) {
 	if req.Op == session.OpUnsubscribe {
-		defer close(done)
+		defer done()
 		for _, sym := range req.Symbols {
 			if t := b.topics[sym]; t != nil {
 				if i := s.find(t); i >= 0 {
@@ -41,12 +41,12 @@ func (b *Bucket) operate(s *Session, req *session.Request, done chan struct{}, n
 	}
 	if n := len(s.subs) + b.added(s, req.Symbols); n > session.MaxSymbols {
 		s.Refuse(req.ID, code.Errorf(code.TooManySymbols, "%d symbols on this connection: at most %d", n, session.MaxSymbols))
-		close(done)
+		done()
 		return
 	}
 	if !b.hasRoom(req.Symbols) {
 		s.Refuse(req.ID, code.Errorf(code.Unavailable, "too many symbols are wanted here now: try again in some seconds"))
-		close(done)
+		done()
 		return
 	}
 	p := &pending{s: s, req: req, done: done, deadline: now + int64(activation), topics: make([]*topic, len(req.Symbols))}
@@ -117,7 +117,7 @@ func (b *Bucket) completePending(now int64) {
 
 // complete answers a subscribe: the answer and the snapshots leave in one write.
 func (b *Bucket) complete(p *pending, now int64) {
-	defer close(p.done)
+	defer p.done()
 	s, every := p.s, p.req.Mode == session.Every
 	wants := make([]want, len(p.topics))
 	at := make([]int, len(p.topics))

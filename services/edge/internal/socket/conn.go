@@ -2,11 +2,8 @@ package socket
 
 import (
 	"errors"
-	"io"
-	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -25,96 +22,30 @@ var (
 	ErrFull   = errors.New("outbox is full")
 )
 
-// Conn is a net.Conn for gws and the write path for a worker. Every write goes through one mutex, under which nothing
-// of gws is called (gws calls Write under a lock of its own).
-//
-// While the outbox holds anything, Read does not read on: a client that floods and does not read stops himself.
-type Conn struct {
-	*net.TCPConn
-	rc       syscall.RawConn
-	poller   *Poller
-	writable func() // told when a refused socket can be written to again
+// Owner is told by another goroutine whenever a refused socket can take bytes again.
+type Owner interface{ Writable() }
 
-	alive atomic.Int64 // when the client last gave a sign of life, monotonic nanoseconds, by now()
-	now   func() int64
+// Conn is one connection. Every write goes through one mutex.
+//
+// While the outbox holds anything, nothing is read: a client that floods and does not read stops himself.
+type Conn struct {
+	owner  Owner
+	poller *Poller
+	stream *Stream      // who reads it in a goroutine; nil: the poller does
+	alive  atomic.Int64 // when the client last gave a sign of life, the poller's clock
 
 	mu      sync.Mutex
-	pre     []byte        // bytes that came with the handshake, read before the socket's
-	out     []byte        // outbox: the rest of a cut frame, then answers and control frames
-	drained chan struct{} // closed when the outbox empties; made by who waits
-	blocked bool          // the kernel refused bytes; the poller will tell
-	closing bool          // a close frame was written or queued, or the socket is broken
-	armed   bool          // the poller has seen this socket
-	fd      int           // only a key for the poller; used nowhere outside RawConn
-}
+	out     []byte // outbox: the rest of a cut frame, then answers and control frames
+	fd      int32  // -1 when closed; used only under mu or by the poller's loop
+	blocked bool   // the kernel refused bytes; the poller will tell
+	closing bool   // a close frame was written or queued, or the socket is broken
+	broken  bool   // a write failed
 
-// New takes over c. pre are bytes already read from it. writable is called from another goroutine whenever a refused
-// socket can take bytes again; now is a monotonic clock in nanoseconds.
-func New(c *net.TCPConn, pre []byte, p *Poller, writable func(), now func() int64) (*Conn, error) {
-	rc, err := c.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	s := &Conn{TCPConn: c, rc: rc, poller: p, writable: writable, now: now, pre: pre}
-	if err := rc.Control(func(fd uintptr) { s.fd = int(fd); err = prepare(int(fd)) }); err != nil {
-		return nil, err
-	}
-	if err != nil {
-		return nil, err
-	}
-	s.alive.Store(now())
-	return s, nil
+	reading // the poller's part
 }
 
 // Alive is when bytes last came from the client, or it acknowledged some that the kernel had held back.
 func (c *Conn) Alive() int64 { return c.alive.Load() }
-
-// Read is called by the one reader.
-func (c *Conn) Read(p []byte) (int, error) {
-	c.mu.Lock()
-	for len(c.out) > 0 && !c.closing {
-		wait := c.waitLocked()
-		c.mu.Unlock()
-		<-wait
-		c.mu.Lock()
-	}
-	if len(c.pre) > 0 {
-		n := copy(p, c.pre)
-		if c.pre = c.pre[n:]; len(c.pre) == 0 {
-			c.pre = nil
-		}
-		c.mu.Unlock()
-		return n, nil
-	}
-	c.mu.Unlock()
-	n, err := c.TCPConn.Read(p)
-	if n > 0 {
-		c.alive.Store(c.now())
-	}
-	return n, err
-}
-
-func (c *Conn) waitLocked() chan struct{} {
-	if c.drained == nil {
-		c.drained = make(chan struct{})
-	}
-	return c.drained
-}
-
-func (c *Conn) wakeLocked() {
-	if c.drained != nil {
-		close(c.drained)
-		c.drained = nil
-	}
-}
-
-// Write takes what gws writes: the handshake's answer, and a close frame. It never blocks.
-func (c *Conn) Write(p []byte) (int, error) {
-	if err := c.Say(p); err != nil {
-		return 0, err
-	}
-	return len(p), nil
-}
 
 // Say writes a whole frame ahead of any tick, now or when the socket can take it.
 func (c *Conn) Say(frame []byte) error {
@@ -131,7 +62,8 @@ func (c *Conn) sayLocked(frame []byte) error {
 	n := 0
 	if len(c.out) == 0 && !c.blocked {
 		var err error
-		if n, err = c.send(frame); err != nil {
+		var raw rawWrite
+		if n, err = raw.write(c, frame); err != nil {
 			c.breakLocked()
 			return err
 		}
@@ -156,10 +88,20 @@ func (c *Conn) SayIfIdle(frame []byte) bool {
 	return !c.blocked && len(c.out) == 0 && c.sayLocked(frame) == nil
 }
 
-// End writes a close frame as the last one and stops the reader, which then calls Linger.
+// End writes a close frame as the last one. What the client still sends is dropped until it closes too; two seconds at
+// most.
 func (c *Conn) End(closeFrame []byte) {
 	_ = c.Say(closeFrame)
-	_ = c.TCPConn.SetReadDeadline(time.Unix(1, 0)) // never SetDeadline: an expired write deadline fails RawConn.Write
+	c.Finish()
+}
+
+// Finish ends the connection once the outbox is out, as End does.
+func (c *Conn) Finish() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closing = true
+	c.wakeLocked()
+	c.endLocked()
 }
 
 // Flush is what a worker needs to write; each worker has one, so that no write allocates.
@@ -179,7 +121,7 @@ func (f *Flush) Reset() {
 type Result struct {
 	Sent    int  // frames that are gone for good: taken whole, or begun with the rest kept in the outbox
 	Bytes   int  // bytes that the kernel took
-	Blocked bool // the socket takes no more for now; writable will be called
+	Blocked bool // the socket takes no more for now; Writable will be called
 }
 
 // WriteFrames writes the outbox and f's frames in one system call. What the kernel does not take stays the caller's,
@@ -201,7 +143,7 @@ func (c *Conn) WriteFrames(f *Flush) (Result, error) {
 	if len(p) == 0 {
 		return Result{}, nil
 	}
-	n, err := f.raw.write(c.rc, p)
+	n, err := f.raw.write(c, p)
 	if err != nil {
 		c.breakLocked()
 		return Result{}, err
@@ -244,42 +186,61 @@ func (c *Conn) keepLocked(f *Flush, n, base int) (sent int) {
 	return sent
 }
 
-func (c *Conn) send(p []byte) (int, error) {
-	var raw rawWrite
-	return raw.write(c.rc, p)
-}
-
 func (c *Conn) blockLocked() {
 	if !c.blocked {
 		c.blocked = true
-		c.poller.arm(c)
+		c.armLocked()
 	}
 }
 
 // breakLocked ends a socket that a write failed on. The reader sees it and cleans up.
 func (c *Conn) breakLocked() {
-	c.closing = true
+	c.closing, c.broken = true, true
 	c.out = nil
 	c.wakeLocked()
-	_ = c.TCPConn.SetReadDeadline(time.Unix(1, 0))
+	c.endLocked()
+}
+
+// wakeLocked lets the reader go on: the outbox is empty, or nothing will be read any more.
+func (c *Conn) wakeLocked() {
+	if c.stream != nil {
+		c.stream.wakeLocked()
+	} else {
+		c.resumeLocked()
+	}
+}
+
+// endLocked has the reader end the connection.
+func (c *Conn) endLocked() {
+	if c.stream != nil {
+		c.stream.end()
+	} else {
+		c.finishLocked()
+	}
 }
 
 // ready is called by the poller when a refused socket can take bytes again.
 func (c *Conn) ready() {
-	c.alive.Store(c.now())
 	c.mu.Lock()
+	if !c.blocked {
+		c.mu.Unlock()
+		return
+	}
+	c.alive.Store(c.poller.now())
 	c.blocked = false
 	if c.closing { // no worker looks after it any more
 		c.flushLocked()
 		c.mu.Unlock()
 		return
 	}
+	owner := c.owner
 	c.mu.Unlock()
-	c.writable()
+	owner.Writable()
 }
 
 func (c *Conn) flushLocked() {
-	n, err := c.send(c.out)
+	var raw rawWrite
+	n, err := raw.write(c, c.out)
 	if err != nil {
 		n = len(c.out)
 	}
@@ -290,53 +251,3 @@ func (c *Conn) flushLocked() {
 	c.out = nil
 	c.wakeLocked()
 }
-
-// SetDeadline, SetReadDeadline and SetWriteDeadline do nothing: gws sets deadlines around its writes, ours never block,
-// and a write deadline that expired would fail every later write.
-func (c *Conn) SetDeadline(time.Time) error      { return nil }
-func (c *Conn) SetReadDeadline(time.Time) error  { return nil }
-func (c *Conn) SetWriteDeadline(time.Time) error { return nil }
-
-// Close is called by gws. It only marks the connection; Linger closes it. gws would close at once, which can cut the
-// last message off from a slow client, or answer late bytes of his with a reset that destroys it.
-func (c *Conn) Close() error {
-	c.mu.Lock()
-	c.closing = true
-	c.wakeLocked()
-	c.mu.Unlock()
-	return nil
-}
-
-// Linger ends the connection: what is in the outbox goes out, then the sending side is closed, then what still comes
-// is dropped until the client closes too; two seconds at most. The reader calls it when it has stopped.
-func (c *Conn) Linger() {
-	deadline := time.Now().Add(lingerTime)
-	timeout := time.NewTimer(lingerTime)
-	defer timeout.Stop()
-	c.mu.Lock()
-	c.closing = true
-	if len(c.out) > 0 && !c.blocked {
-		c.flushLocked()
-	}
-	for len(c.out) > 0 {
-		wait := c.waitLocked()
-		c.mu.Unlock()
-		select {
-		case <-wait:
-			c.mu.Lock()
-			continue
-		case <-timeout.C:
-		}
-		c.mu.Lock()
-		break
-	}
-	c.mu.Unlock()
-	if c.TCPConn.CloseWrite() == nil && c.TCPConn.SetReadDeadline(deadline) == nil {
-		_, _ = io.Copy(io.Discard, readerOnly{c.TCPConn})
-	}
-	c.poller.forget(c)
-	_ = c.TCPConn.Close()
-}
-
-// readerOnly hides TCPConn's WriteTo, so that io.Copy reads into its own small buffer.
-type readerOnly struct{ io.Reader }

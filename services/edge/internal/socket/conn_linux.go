@@ -1,9 +1,7 @@
 package socket
 
 import (
-	"net"
 	"runtime"
-	"sync"
 	"syscall"
 	"unsafe"
 
@@ -17,8 +15,8 @@ func prepare(fd int) error {
 	return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, 1)
 }
 
-// rawWrite is sendto inside RawConn.Write. It holds its arguments and results so that a worker needs one closure in
-// its life and no write allocates.
+// rawWrite is one sendto. For a Stream it happens inside RawConn.Write; f is that one's closure, so that a worker needs
+// one in its life and no write allocates.
 type rawWrite struct {
 	p   []byte
 	n   int
@@ -26,34 +24,19 @@ type rawWrite struct {
 	f   func(fd uintptr) bool
 }
 
-// write gives what the kernel took; a refusal is 0 and no error.
-//
-// sendto rather than write(2), and RawSyscall: 15 % less CPU a write, and the flags come for free. The call cannot
-// block (MSG_DONTWAIT), so the scheduler need not know. MSG_EOR keeps the kernel from merging this flush with the next
-// into one skb, which would hold 45-52 KB a stalled client.
-func (w *rawWrite) write(rc syscall.RawConn, p []byte) (int, error) {
+// write gives what the kernel took; a refusal is 0 and no error. c.mu is held.
+func (w *rawWrite) write(c *Conn, p []byte) (int, error) {
+	if c.stream == nil {
+		return send(uintptr(c.fd), p) // under c.mu nobody closes it
+	}
 	if w.f == nil {
 		w.f = func(fd uintptr) bool {
-			for {
-				r, _, e := unix.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(w.p))), uintptr(len(w.p)),
-					unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL|unix.MSG_EOR, 0, 0)
-				switch e {
-				case 0:
-					w.n, w.err = int(r), nil
-				case unix.EINTR:
-					continue
-				case unix.EAGAIN:
-					w.n, w.err = 0, nil
-				default:
-					w.n, w.err = 0, e
-				}
-				return true
-			}
+			w.n, w.err = send(fd, w.p)
+			return true
 		}
 	}
 	w.p = p
-	err := rc.Write(w.f)
-	runtime.KeepAlive(p)
+	err := c.stream.rc.Write(w.f)
 	w.p = nil
 	if err != nil {
 		return 0, err
@@ -61,92 +44,43 @@ func (w *rawWrite) write(rc syscall.RawConn, p []byte) (int, error) {
 	return w.n, w.err
 }
 
-// Poller tells refused sockets when they can be written to again: an epoll of our own, one-shot, so that a socket that
-// never refuses costs nothing here.
-type Poller struct {
-	epfd   int
-	wakefd int
-	done   chan struct{}
-
-	mu    sync.Mutex
-	conns map[int32]*Conn
-}
-
-// NewPoller starts a poller; Close stops it.
-func NewPoller() (*Poller, error) {
-	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err != nil {
-		return nil, err
-	}
-	wakefd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err == nil {
-		err = unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, wakefd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(wakefd)})
-	}
-	if err != nil {
-		unix.Close(epfd)
-		return nil, err
-	}
-	p := &Poller{epfd: epfd, wakefd: wakefd, done: make(chan struct{}), conns: map[int32]*Conn{}}
-	go p.run()
-	return p, nil
-}
-
-// Close stops the poller. No socket may use it any more.
-func (p *Poller) Close() {
-	one := [8]byte{7: 1}
-	_, _ = unix.Write(p.wakefd, one[:])
-	<-p.done
-	unix.Close(p.epfd)
-	unix.Close(p.wakefd)
-}
-
-func (p *Poller) run() {
-	defer close(p.done)
-	events := make([]unix.EpollEvent, 256)
+// send is sendto rather than write(2), by RawSyscall: 15 % less CPU a write, and the flags come for free. The call cannot
+// block (MSG_DONTWAIT), so the scheduler need not know. MSG_EOR keeps the kernel from merging this flush with the next
+// into one skb, which would hold 45-52 KB a stalled client.
+func send(fd uintptr, p []byte) (int, error) {
 	for {
-		n, err := unix.EpollWait(p.epfd, events, -1)
-		if err != nil && err != unix.EINTR {
-			return
-		}
-		for _, e := range events[:max(n, 0)] {
-			if int(e.Fd) == p.wakefd {
-				return
-			}
-			p.mu.Lock()
-			c := p.conns[e.Fd]
-			p.mu.Unlock()
-			if c != nil {
-				c.ready()
-			}
+		r, _, e := unix.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
+			unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL|unix.MSG_EOR, 0, 0)
+		runtime.KeepAlive(p)
+		switch e {
+		case 0:
+			return int(r), nil
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return 0, nil
+		default:
+			return 0, e
 		}
 	}
 }
 
-// arm is called under c's lock.
-func (p *Poller) arm(c *Conn) {
-	op := unix.EPOLL_CTL_MOD
-	if !c.armed {
-		op, c.armed = unix.EPOLL_CTL_ADD, true
-		p.mu.Lock()
-		p.conns[int32(c.fd)] = c
-		p.mu.Unlock()
-	}
-	// Inside RawConn, so that the number cannot belong to another socket by now.
-	_ = c.rc.Control(func(fd uintptr) {
-		_ = unix.EpollCtl(p.epfd, op, int(fd), &unix.EpollEvent{Events: unix.EPOLLOUT | unix.EPOLLONESHOT, Fd: int32(fd)})
-	})
+// readNow is read(2) of a non-blocking descriptor, so the scheduler need not know either.
+func readNow(fd int32, p []byte) (int, syscall.Errno) {
+	n, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+	runtime.KeepAlive(p)
+	return int(n), errno
 }
 
-// forget must come before the descriptor is closed; closing takes it out of the epoll.
-func (p *Poller) forget(c *Conn) {
-	c.mu.Lock()
-	armed := c.armed
-	c.mu.Unlock()
-	if armed {
-		p.mu.Lock()
-		delete(p.conns, int32(c.fd))
-		p.mu.Unlock()
+// epollNow gives what has happened, and does not wait.
+func epollNow(epfd int, events []unix.EpollEvent) int {
+	for {
+		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epfd), uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), 0, 0, 0)
+		runtime.KeepAlive(events)
+		if errno == 0 {
+			return int(n)
+		}
+		if errno != unix.EINTR {
+			return 0
+		}
 	}
 }
-
-var _ net.Conn = (*Conn)(nil)

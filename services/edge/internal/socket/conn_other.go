@@ -19,7 +19,7 @@ type rawWrite struct {
 }
 
 // write gives what the kernel took; a refusal is 0 and no error.
-func (w *rawWrite) write(rc syscall.RawConn, p []byte) (int, error) {
+func (w *rawWrite) write(c *Conn, p []byte) (int, error) {
 	if w.f == nil {
 		w.f = func(fd uintptr) bool {
 			for {
@@ -39,7 +39,7 @@ func (w *rawWrite) write(rc syscall.RawConn, p []byte) (int, error) {
 		}
 	}
 	w.p = p
-	err := rc.Write(w.f)
+	err := c.stream.rc.Write(w.f)
 	w.p = nil
 	if err != nil {
 		return 0, err
@@ -49,18 +49,22 @@ func (w *rawWrite) write(rc syscall.RawConn, p []byte) (int, error) {
 
 // Poller waits for each refused socket in a goroutine of its own. That goroutine holds the descriptor's write lock, so
 // nobody else may call RawConn.Write meanwhile: Conn.blocked sees to it.
-type Poller struct{ wg sync.WaitGroup }
+type Poller struct {
+	wg  sync.WaitGroup
+	now func() int64
+}
 
-// NewPoller makes a poller; Close waits for its goroutines, which end when their sockets are closed.
-func NewPoller() (*Poller, error) { return &Poller{}, nil }
+// NewPoller makes a poller; Close waits for its goroutines, which end when their sockets are closed. now is a monotonic
+// clock in nanoseconds.
+func NewPoller(now func() int64) (*Poller, error) { return &Poller{now: now}, nil }
 
 // Close waits until no socket uses the poller any more.
 func (p *Poller) Close() { p.wg.Wait() }
 
-func (p *Poller) arm(c *Conn) {
-	p.wg.Go(func() {
+func (c *Conn) armLocked() {
+	c.poller.wg.Go(func() {
 		asked := false
-		err := c.rc.Write(func(uintptr) bool {
+		err := c.stream.rc.Write(func(uintptr) bool {
 			was := asked
 			asked = true
 			return was
@@ -71,4 +75,10 @@ func (p *Poller) arm(c *Conn) {
 	})
 }
 
-func (p *Poller) forget(*Conn) {}
+func (s *Stream) forget() {}
+
+// reading is empty: a goroutine reads.
+type reading struct{}
+
+func (*Conn) resumeLocked() {}
+func (*Conn) finishLocked() {}

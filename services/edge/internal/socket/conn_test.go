@@ -18,10 +18,58 @@ func TestMain(m *testing.M) { natstest.Main(m) }
 
 const wait = 10 * time.Second
 
-// pair is a Conn and its client's end. The client's receive buffer is small, so that refusals come soon.
-func pair(t *testing.T, writable func()) (*Conn, *net.TCPConn) {
+// ways are how a connection can be read: the same holds for all of them.
+func ways(t *testing.T, f func(t *testing.T, way way)) {
+	for _, w := range append(moreWays(), streamed) {
+		t.Run(w.name, func(t *testing.T) { f(t, w) })
+	}
+}
+
+// way makes a connection out of an accepted socket.
+type way struct {
+	name string
+	open func(t *testing.T, s *net.TCPConn, p *Poller, o *owner) *Conn
+}
+
+// owner is a Conn's.
+type owner struct {
+	writable func()
+	read     chan string   // what came
+	gone     chan struct{} // closed when the socket is
+}
+
+func (o *owner) Writable() { o.writable() }
+
+var streamed = way{"stream", func(t *testing.T, s *net.TCPConn, p *Poller, o *owner) *Conn {
+	return openStream(t, s, "", p, o)
+}}
+
+func openStream(t *testing.T, s *net.TCPConn, pre string, p *Poller, o *owner) *Conn {
 	t.Helper()
-	p, err := NewPoller()
+	c, err := NewStream(s, []byte(pre), p, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(o.gone)
+		defer c.Linger()
+		for {
+			b := make([]byte, 100)
+			n, err := c.Read(b)
+			if err != nil {
+				return
+			}
+			o.read <- string(b[:n])
+		}
+	}()
+	return &c.Conn
+}
+
+// pair is a Conn and its client's end. The client's receive buffer is small, so that refusals come soon.
+func pair(t *testing.T, w way, writable func()) (*Conn, *owner, *net.TCPConn) {
+	t.Helper()
+	start := time.Now()
+	p, err := NewPoller(func() int64 { return int64(time.Since(start)) + 1 })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,17 +90,19 @@ func pair(t *testing.T, writable func()) (*Conn, *net.TCPConn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	start := time.Now()
-	c, err := New(s.(*net.TCPConn), nil, p, writable, func() int64 { return int64(time.Since(start)) + 1 })
-	if err != nil {
-		t.Fatal(err)
-	}
+	o := &owner{writable: writable, read: make(chan string, 10000), gone: make(chan struct{})}
+	c := w.open(t, s.(*net.TCPConn), p, o)
 	t.Cleanup(func() {
 		_ = client.Close()
-		c.Linger()
+		c.Finish()
+		select {
+		case <-o.gone:
+		case <-time.After(wait):
+			t.Error("the connection does not end")
+		}
 		p.Close()
 	})
-	return c, client
+	return c, o, client
 }
 
 // frame is a test frame: length, number, filling.
@@ -83,76 +133,78 @@ func readFrame(r io.Reader) (n int, err error) {
 // A client that reads slowly gets whole frames in order, whatever the kernel refuses or cuts; what was not sent stays the
 // caller's, and comes when the socket can be written to.
 func TestWholeFramesInOrder(t *testing.T) {
-	ready := make(chan struct{}, 1)
-	c, client := pair(t, func() {
-		select {
-		case ready <- struct{}{}:
-		default:
-		}
-	})
-	const frames = 600 // a window of 4 KB lets some 50 KB through a second
-	got := make(chan error, 1)
-	go func() {
-		for want := range frames {
-			n, err := readFrame(client)
-			if err == nil && n != want {
-				err = errors.New("frames are out of order")
-			}
-			if err != nil {
-				got <- err
-				return
-			}
-		}
-		got <- nil
-	}()
-	var f Flush
-	refused, cut := 0, 0
-	for next := 0; next < frames; {
-		f.Reset()
-		for i := range min(1+rand.IntN(40), frames-next) {
-			f.Frames = append(f.Frames, frame(next+i, rand.IntN(400))...)
-			f.Ends = append(f.Ends, int32(len(f.Frames)))
-		}
-		r, err := c.WriteFrames(&f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		next += r.Sent
-		if r.Blocked {
-			refused++
-			if r.Sent > 0 && r.Sent < len(f.Ends) {
-				cut++
-			}
+	ways(t, func(t *testing.T, w way) {
+		ready := make(chan struct{}, 1)
+		c, _, client := pair(t, w, func() {
 			select {
-			case <-ready:
-			case <-time.After(wait):
-				t.Fatal("the socket never can be written to again")
+			case ready <- struct{}{}:
+			default:
+			}
+		})
+		const frames = 600 // a window of 4 KB lets some 50 KB through a second
+		got := make(chan error, 1)
+		go func() {
+			for want := range frames {
+				n, err := readFrame(client)
+				if err == nil && n != want {
+					err = errors.New("frames are out of order")
+				}
+				if err != nil {
+					got <- err
+					return
+				}
+			}
+			got <- nil
+		}()
+		var f Flush
+		refused, cut := 0, 0
+		for next := 0; next < frames; {
+			f.Reset()
+			for i := range min(1+rand.IntN(40), frames-next) {
+				f.Frames = append(f.Frames, frame(next+i, rand.IntN(400))...)
+				f.Ends = append(f.Ends, int32(len(f.Frames)))
+			}
+			r, err := c.WriteFrames(&f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			next += r.Sent
+			if r.Blocked {
+				refused++
+				if r.Sent > 0 && r.Sent < len(f.Ends) {
+					cut++
+				}
+				select {
+				case <-ready:
+				case <-time.After(wait):
+					t.Fatal("the socket never can be written to again")
+				}
 			}
 		}
-	}
-	for { // the rest of the last frame
-		f.Reset()
-		r, err := c.WriteFrames(&f)
-		if err != nil {
-			t.Fatal(err)
+		for { // the rest of the last frame
+			f.Reset()
+			r, err := c.WriteFrames(&f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !r.Blocked {
+				break
+			}
+			<-ready
 		}
-		if !r.Blocked {
-			break
+		select {
+		case err := <-got:
+			if err != nil {
+				t.Fatal(err)
+			}
+		case <-time.After(wait):
+			t.Fatal("not all frames came")
 		}
-		<-ready
-	}
-	select {
-	case err := <-got:
-		if err != nil {
-			t.Fatal(err)
+		if refused == 0 {
+			t.Error("no write was refused: the test shows nothing")
 		}
-	case <-time.After(wait):
-		t.Fatal("not all frames came")
-	}
-	if refused == 0 {
-		t.Error("no write was refused: the test shows nothing")
-	}
-	t.Logf("%d writes refused, %d cut between frames", refused, cut)
+		t.Logf("%d writes refused, %d cut between frames", refused, cut)
+	})
 }
 
 // fill writes until the socket refuses.
@@ -178,138 +230,145 @@ func fill(t *testing.T, c *Conn) (sent int) {
 
 // What waits for a client that does not read is bounded, in our memory and in the kernel's.
 func TestStalledClientIsBounded(t *testing.T) {
-	c, _ := pair(t, func() {})
-	if sent := fill(t, c); sent > 100 {
-		t.Errorf("the kernel took %d frames of 1 KB for a client that does not read", sent)
-	}
-	answer := bytes.Repeat([]byte{1}, 1000)
-	var err error
-	for i := 0; err == nil; i++ {
-		if i > MaxOutbox/len(answer) {
-			t.Fatal("the outbox takes more than it may")
+	ways(t, func(t *testing.T, w way) {
+		c, _, _ := pair(t, w, func() {})
+		if sent := fill(t, c); sent > 100 {
+			t.Errorf("the kernel took %d frames of 1 KB for a client that does not read", sent)
 		}
-		err = c.Say(answer)
-	}
-	if !errors.Is(err, ErrFull) {
-		t.Fatalf("got %v", err)
-	}
+		answer := bytes.Repeat([]byte{1}, 1000)
+		var err error
+		for i := 0; err == nil; i++ {
+			if i > MaxOutbox/len(answer) {
+				t.Fatal("the outbox takes more than it may")
+			}
+			err = c.Say(answer)
+		}
+		if !errors.Is(err, ErrFull) {
+			t.Fatalf("got %v", err)
+		}
+	})
 }
 
 // Answers overtake ticks that were not begun, and the reader reads no further while they wait.
 func TestAnswersFirstAndReadingStops(t *testing.T) {
-	var writable atomic.Bool
-	c, client := pair(t, func() { writable.Store(true) })
-	sent := fill(t, c)
-	if err := c.Say(frame(77777, 10)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := client.Write([]byte("x")); err != nil {
-		t.Fatal(err)
-	}
-	read := make(chan int, 1)
-	go func() {
-		n, _ := c.Read(make([]byte, 10))
-		read <- n
-	}()
-	for want := range sent {
-		if n, err := readFrame(client); err != nil || n != want {
-			t.Fatalf("frame %d, %v, want %d", n, err, want)
+	ways(t, func(t *testing.T, w way) {
+		var writable atomic.Bool
+		c, o, client := pair(t, w, func() { writable.Store(true) })
+		sent := fill(t, c)
+		if err := c.Say(frame(77777, 10)); err != nil {
+			t.Fatal(err)
 		}
-	}
-	natstest.Eventually(t, wait, writable.Load, "the socket cannot be written to")
-	select {
-	case <-read:
-		t.Fatal("the reader read on before the outbox was empty")
-	default:
-	}
-	var f Flush
-	f.Frames = append(f.Frames, frame(sent, 10)...)
-	f.Ends = append(f.Ends, int32(len(f.Frames)))
-	if _, err := c.WriteFrames(&f); err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []int{77777, sent} {
-		if n, err := readFrame(client); err != nil || n != want {
-			t.Fatalf("frame %d, %v, want %d", n, err, want)
+		if _, err := client.Write([]byte("x")); err != nil {
+			t.Fatal(err)
 		}
-	}
-	select {
-	case n := <-read:
-		if n != 1 {
-			t.Errorf("read %d bytes", n)
+		for want := range sent {
+			if n, err := readFrame(client); err != nil || n != want {
+				t.Fatalf("frame %d, %v, want %d", n, err, want)
+			}
 		}
-	case <-time.After(wait):
-		t.Error("the reader never reads on")
-	}
+		natstest.Eventually(t, wait, writable.Load, "the socket cannot be written to")
+		select {
+		case <-o.read:
+			t.Fatal("the reader read on before the outbox was empty")
+		default:
+		}
+		var f Flush
+		f.Frames = append(f.Frames, frame(sent, 10)...)
+		f.Ends = append(f.Ends, int32(len(f.Frames)))
+		if _, err := c.WriteFrames(&f); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []int{77777, sent} {
+			if n, err := readFrame(client); err != nil || n != want {
+				t.Fatalf("frame %d, %v, want %d", n, err, want)
+			}
+		}
+		select {
+		case p := <-o.read:
+			if p != "x" {
+				t.Errorf("read %q", p)
+			}
+		case <-time.After(wait):
+			t.Error("the reader never reads on")
+		}
+	})
 }
 
 // After a close frame nothing is written, and the client gets it even when his pipe was full.
 func TestCloseIsLastAndArrives(t *testing.T) {
-	c, client := pair(t, func() {})
-	sent := fill(t, c)
-	c.End([]byte{opClose, 2, 0x10, 0x69})
-	if err := c.Say([]byte("more")); !errors.Is(err, ErrClosed) {
-		t.Errorf("Say after close: %v", err)
-	}
-	f := Flush{Frames: []byte("more"), Ends: []int32{4}}
-	if _, err := c.WriteFrames(&f); !errors.Is(err, ErrClosed) {
-		t.Errorf("WriteFrames after close: %v", err)
-	}
-	if _, err := c.Read(make([]byte, 1)); err == nil {
-		t.Error("the reader goes on")
-	}
-	done := make(chan struct{})
-	go func() { c.Linger(); close(done) }()
-	for range sent {
-		if _, err := readFrame(client); err != nil {
+	ways(t, func(t *testing.T, w way) {
+		c, o, client := pair(t, w, func() {})
+		sent := fill(t, c)
+		c.End([]byte{opClose, 2, 0x10, 0x69})
+		if err := c.Say([]byte("more")); !errors.Is(err, ErrClosed) {
+			t.Errorf("Say after close: %v", err)
+		}
+		f := Flush{Frames: []byte("more"), Ends: []int32{4}}
+		if _, err := c.WriteFrames(&f); !errors.Is(err, ErrClosed) {
+			t.Errorf("WriteFrames after close: %v", err)
+		}
+		if _, err := client.Write([]byte("x")); err != nil {
 			t.Fatal(err)
 		}
-	}
-	rest, err := io.ReadAll(client)
-	if err != nil || !bytes.Equal(rest, []byte{opClose, 2, 0x10, 0x69}) {
-		t.Fatalf("got % x, %v", rest, err)
-	}
-	_ = client.Close()
-	select {
-	case <-done:
-	case <-time.After(wait):
-		t.Fatal("Linger does not end")
-	}
+		for range sent {
+			if _, err := readFrame(client); err != nil {
+				t.Fatal(err)
+			}
+		}
+		rest, err := io.ReadAll(client)
+		if err != nil || !bytes.Equal(rest, []byte{opClose, 2, 0x10, 0x69}) {
+			t.Fatalf("got % x, %v", rest, err)
+		}
+		_ = client.Close()
+		select {
+		case <-o.gone:
+		case <-time.After(wait):
+			t.Fatal("the connection does not end")
+		}
+		if len(o.read) > 0 {
+			t.Errorf("the reader goes on: %q", <-o.read)
+		}
+	})
 }
 
 // A client that never reads and never closes is given two seconds.
 func TestLingerEnds(t *testing.T) {
-	c, _ := pair(t, func() {})
-	fill(t, c)
-	c.End([]byte{opClose, 0})
-	done := make(chan struct{})
-	go func() { c.Linger(); close(done) }()
-	select {
-	case <-done:
-	case <-time.After(wait):
-		t.Fatal("Linger does not end")
-	}
+	ways(t, func(t *testing.T, w way) {
+		c, o, _ := pair(t, w, func() {})
+		fill(t, c)
+		c.End([]byte{opClose, 0})
+		select {
+		case <-o.gone:
+		case <-time.After(wait):
+			t.Fatal("the connection does not end")
+		}
+	})
 }
 
 func TestReplayedBytesComeFirst(t *testing.T) {
-	c, client := pair(t, func() {})
-	c.pre = []byte("early")
+	w := way{"replayed", func(t *testing.T, s *net.TCPConn, p *Poller, o *owner) *Conn {
+		return openStream(t, s, "early", p, o)
+	}}
+	_, o, client := pair(t, w, func() {})
 	if _, err := client.Write([]byte("late")); err != nil {
 		t.Fatal(err)
 	}
-	p := make([]byte, 9)
-	if _, err := io.ReadFull(c, p); err != nil || string(p) != "earlylate" {
-		t.Fatalf("%s %v", p, err)
+	for _, want := range []string{"early", "late"} {
+		if got := <-o.read; got != want {
+			t.Fatalf("%q, want %q", got, want)
+		}
 	}
 }
 
 func TestWriteDoesNotAllocate(t *testing.T) {
-	c, client := pair(t, func() {})
-	go func() { _, _ = io.Copy(io.Discard, client) }()
-	f := Flush{Frames: []byte("tick"), Ends: []int32{4}}
-	if n := testing.AllocsPerRun(200, func() { _, _ = c.WriteFrames(&f) }); n != 0 {
-		t.Errorf("%v allocations a write", n)
-	}
+	ways(t, func(t *testing.T, w way) {
+		c, _, client := pair(t, w, func() {})
+		go func() { _, _ = io.Copy(io.Discard, client) }()
+		f := Flush{Frames: []byte("tick"), Ends: []int32{4}}
+		if n := testing.AllocsPerRun(200, func() { _, _ = c.WriteFrames(&f) }); n != 0 {
+			t.Errorf("%v allocations a write", n)
+		}
+	})
 }
 
 // Wherever the kernel cuts, what it took, the outbox and the frames that were not begun make up the whole.

@@ -1,5 +1,4 @@
-// Package socket is one client's TCP connection, seen from the edge: writes that never block, an outbox for what the
-// kernel would not take, and an orderly end. A worker hands it ready frames; the kernel takes a flush whole or
-// refuses it, and a refused socket is written to again when it says that it can take more. It knows nothing of
-// WebSocket but that a frame beginning with 0x88 is the last.
+// Package socket writes to clients without ever blocking a worker, and on Linux reads from them without a goroutine a
+// connection. A Conn is the way to one client: an outbox for answers and control frames, and the write path of ticks. Its
+// bytes are read by a Poller (Linux), or by a goroutine of its own through a Stream (everywhere).
 package socket

@@ -3,6 +3,7 @@ package websocket
 import (
 	"encoding/binary"
 
+	"github.com/tickfan/tickfan/proto/code"
 	"github.com/tickfan/tickfan/proto/session"
 	"github.com/tickfan/tickfan/proto/tick"
 )
@@ -64,10 +65,23 @@ func (d dialect) Join(dst []byte, at int, frame []byte) ([]byte, bool) {
 
 func (d dialect) AppendPing(dst []byte) []byte { return append(dst, finPing, 0) }
 
-func (d dialect) AppendClose(dst []byte, code uint16, reason string) []byte {
+func (d dialect) AppendClose(dst []byte, c code.Close, reason string) []byte {
+	return appendClose(dst, c, reason)
+}
+
+// appendClose appends a close frame; code 0 is one that says nothing.
+func appendClose(dst []byte, c code.Close, reason string) []byte {
+	if c == 0 {
+		return append(dst, finClose, 0)
+	}
 	reason = reason[:min(len(reason), maxControl-2)]
 	dst = append(dst, finClose, byte(2+len(reason)))
-	return append(binary.BigEndian.AppendUint16(dst, code), reason...)
+	return append(binary.BigEndian.AppendUint16(dst, uint16(c)), reason...)
+}
+
+// appendPong appends the answer to a ping.
+func appendPong(dst, payload []byte) []byte {
+	return append(append(dst, finPong, byte(len(payload))), payload...)
 }
 
 // header is the room left before a payload whose length is not known yet: what most frames need.
