@@ -38,7 +38,7 @@ func get(t *testing.T, e *running, method, path string, headers ...string) (int,
 func TestHTTP(t *testing.T) {
 	r := newRegion(t)
 	r.publish("BTC-USD", 1, "64123.50")
-	e := startEdge(t, r, func(c *Config) { c.Origin = []string{"http://localhost:*"}; c.MaxConns = 1 })
+	e := startEdge(t, r, func(c *Config) { c.Origin = []string{"http://localhost:*"} })
 	ws := []string{"Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="}
 	for _, x := range []struct {
 		name, method, path string
@@ -71,6 +71,7 @@ func TestHTTP(t *testing.T) {
 	if !strings.Contains(e.log.String(), "--origin") {
 		t.Error("the log does not name --origin")
 	}
+	e = startEdge(t, r, func(c *Config) { c.MaxConns = 1 })
 	dial(t, e, session.JSON)
 	status, head, body := get(t, e, "GET", "/v1/ws", ws...)
 	if status != 503 || head.Get("Retry-After") == "" || !strings.Contains(body, `"too_many_clients"`) {

@@ -76,8 +76,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, o offer, b *buc
 		which = int(o.format)
 		r.Header[subprotocolHeader] = []string{o.format.String()}
 	}
-	gc := &conn{Stream: c, session: s, format: o.format}
-	ws, err := h.upgraders[which].UpgradeFromConn(gc, bufio.NewReaderSize(c, readBuffer), r)
+	ws, err := h.upgraders[which].UpgradeFromConn(&conn{Stream: c, session: s, format: o.format}, bufio.NewReaderSize(c, readBuffer), r)
 	if err != nil {
 		c.Linger()
 		h.o.Release(b)
@@ -85,7 +84,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, o offer, b *buc
 	}
 	go func() { // Release counts it out
 		s.Start(&c.Conn)
-		gc.readLoop(ws)
+		readLoop(ws, s)
 		s.Close()
 		c.Linger()
 		h.o.Release(b)
@@ -97,18 +96,14 @@ type conn struct {
 	*socket.Stream
 	session *bucket.Session
 	format  session.Format
-	ours    bool // what runs is our code, not gws's
 }
 
 // readLoop is gws's, which panics when a client declares a length of 2^63 bytes or more (gws 1.8.9): no client may end
-// the edge with that.
-func (c *conn) readLoop(ws *gws.Conn) {
+// the edge with that. What runs of our own in it does not panic for a client's sake: OnMessage leaves it.
+func readLoop(ws *gws.Conn, s *bucket.Session) {
 	defer func() {
-		if p := recover(); p != nil {
-			if c.ours {
-				panic(p)
-			}
-			c.session.End(code.TooBig, reason(code.TooBig))
+		if recover() != nil {
+			s.End(code.TooBig, reason(code.TooBig))
 		}
 	}()
 	ws.ReadLoop()
@@ -151,16 +146,20 @@ func (events) OnPing(ws *gws.Conn, payload []byte) {
 
 func (events) OnPong(*gws.Conn, []byte) {}
 
+// OnMessage carries a request out on another goroutine and waits. Decoding needs 8 KB of stack, which the reader's would
+// have for ever after: waiting for bytes through gws, bufio and net takes more of it than the runtime lets be to shrink it.
 func (events) OnMessage(ws *gws.Conn, m *gws.Message) {
 	defer m.Close()
 	c := ws.NetConn().(*conn)
-	c.ours = true
-	if r, ok := decode(c.session, c.format, m.Opcode == gws.OpcodeText, m.Bytes()); ok {
-		done := make(chan struct{})
-		c.session.Do(r, func() { close(done) })
-		<-done
-	}
-	c.ours = false // not deferred: a panic is to be told from one of gws
+	done := make(chan struct{})
+	go func() {
+		if r, ok := decode(c.session, c.format, m.Opcode == gws.OpcodeText, m.Bytes()); ok {
+			c.session.Do(r, func() { close(done) })
+		} else {
+			close(done)
+		}
+	}()
+	<-done
 }
 
 // noSession stands for gws's store of values a connection, which nothing here uses.
