@@ -8,8 +8,9 @@ MAKEFLAGS += --no-builtin-rules --no-builtin-variables --warn-undefined-variable
 
 COMMANDS := ingest router registry edge dev tickctl
 ARGS ?=
+ROUNDS ?= 1
 
-.PHONY: help build dev test test-race test-browser lint mods bench-short fuzz-short fmt clean
+.PHONY: help build dev test test-race test-browser lint mods bench bench-short fuzz-short fmt clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -37,8 +38,12 @@ lint: ## gofmt, vet and staticcheck over all modules; what is not for this syste
 mods: ## Each module builds by itself; go.mod, go.sum and go.work are tidy and in step
 	@scripts/mods.sh
 
-bench-short: ## Run each benchmark for a moment, so that none rots
+bench: ## Measure an edge beside its baselines, into tests/load/results/; ROUNDS=7 FEEDS=<folder>; ten minutes a round
+	@scripts/load.sh bench $(ROUNDS)
+
+bench-short: ## Run each benchmark for a moment and the load test small, so that none rots
 	@scripts/bench.sh 20x
+	@scripts/load.sh short
 
 fuzz-short: ## Fuzz each decoder for some seconds
 	@scripts/fuzz.sh 20000x

@@ -50,7 +50,8 @@ func Build() (Programs, error) {
 // Remove deletes the folder.
 func (p Programs) Remove() { _ = os.RemoveAll(p.dir) } // what stays behind is in the system's folder for such
 
-func (p Programs) path(name string) string { return filepath.Join(p.dir, name) }
+// Path is where a program lies: a service by its name, or nats-server.
+func (p Programs) Path(name string) string { return filepath.Join(p.dir, name) }
 
 func (p Programs) build(module string, flags []string, packages ...string) error {
 	dir, err := goCommand("", "list", "-m", "-f", "{{.Dir}}", module)

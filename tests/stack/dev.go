@@ -14,7 +14,7 @@ type Dev struct {
 // NewDev makes one that is not started yet. Its temporary files go to Temp.
 func NewDev(t testing.TB, p Programs) *Dev {
 	t.Helper()
-	d := &Dev{Process: newProcess(t, "dev", p.path("dev")), temp: t.TempDir()}
+	d := &Dev{Process: newProcess(t, "dev", p.Path("dev")), temp: t.TempDir()}
 	d.env = append(d.env, "TMPDIR="+d.temp)
 	d.stdout = newOutput(t, filepath.Join(t.ArtifactDir(), "dev.stdout"))
 	return d

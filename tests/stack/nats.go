@@ -41,7 +41,7 @@ func newNATS(t testing.TB, p Programs) *NATS {
 	if err := os.WriteFile(file, fmt.Appendf(nil, config, port, filepath.Join(dir, "jetstream")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return &NATS{Process: newProcess(t, "nats-server", p.path("nats-server"), "-c", file), url: "nats://127.0.0.1:" + strconv.Itoa(port)}
+	return &NATS{Process: newProcess(t, "nats-server", p.Path("nats-server"), "-c", file), url: "nats://127.0.0.1:" + strconv.Itoa(port)}
 }
 
 // Start runs it and waits until it takes clients.

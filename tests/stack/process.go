@@ -48,6 +48,14 @@ type Exit struct {
 	Took time.Duration // from the signal that told it to stop
 }
 
+// NewProcess makes a process of any command, for what stands beside Tickfan. env is added to its environment.
+func NewProcess(t testing.TB, name, path string, env []string, args ...string) *Process {
+	t.Helper()
+	p := newProcess(t, name, path, args...)
+	p.env = append(p.env, env...)
+	return p
+}
+
 // newProcess makes a process of a command; more args may come with Start.
 func newProcess(t testing.TB, name, path string, args ...string) *Process {
 	t.Helper()
@@ -160,6 +168,9 @@ func (p *Process) Await(pattern string) []string {
 
 // Log is what the present run has written to stderr.
 func (p *Process) Log() string { return p.out.present() }
+
+// PID is that of the present run.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Name is for messages.
 func (p *Process) Name() string { return p.name }

@@ -23,7 +23,7 @@ const askEvery = 20 * time.Millisecond
 func newService(t testing.TB, p Programs, name, command, nats string, args ...string) *Service {
 	t.Helper()
 	args = append([]string{"--nats", nats, "--ops", "127.0.0.1:0"}, args...)
-	return &Service{Process: newProcess(t, name, p.path(command), args...), edge: command == "edge"}
+	return &Service{Process: newProcess(t, name, p.Path(command), args...), edge: command == "edge"}
 }
 
 // Start runs it and waits until its ports are open. It comes back where it was: an edge's clients find it again.
@@ -83,9 +83,15 @@ func (s *Service) ready() (ok bool, body string) {
 // URL is where clients of an edge connect: http://host:port.
 func (s *Service) URL() string { return "http://" + s.listen }
 
+// Address is the same without the scheme.
+func (s *Service) Address() string { return s.listen }
+
+// OpsURL is where it answers operators: http://host:port.
+func (s *Service) OpsURL() string { return "http://" + s.ops }
+
 // get asks its ops port.
 func (s *Service) get(path string) (status int, body string, err error) {
-	return Get("http://" + s.ops + path)
+	return Get(s.OpsURL() + path)
 }
 
 // Get is a plain HTTP request that leaves no connection behind.

@@ -12,6 +12,7 @@ type Options struct {
 	Programs Programs
 	Edges    int      // default 2
 	Ingest   []string // more flags of ingest
+	Edge     []string // more flags of each edge
 }
 
 // Stack is one region:
@@ -42,7 +43,7 @@ func Start(t testing.TB, o Options) *Stack {
 	s.Router = newService(t, o.Programs, "router", "router", url)
 	for i := range o.Edges {
 		name := fmt.Sprintf("edge-%c", 'a'+i)
-		s.Edges = append(s.Edges, newService(t, o.Programs, name, "edge", url, "--name", name))
+		s.Edges = append(s.Edges, newService(t, o.Programs, name, "edge", url, append([]string{"--name", name}, o.Edge...)...))
 	}
 	all := s.Services()
 	for _, p := range all {

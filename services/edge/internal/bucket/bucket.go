@@ -245,7 +245,6 @@ func (b *Bucket) work() {
 	now := b.o.Now()
 	b.wheel.fire(now, b.fired)
 	if now >= b.nextVisit {
-		b.nextVisit = now + int64(b.visitEvery())
 		b.visitSessions(now)
 	}
 	if now >= b.nextCheck {

@@ -47,16 +47,30 @@ func (b *Bucket) dropSession(s *Session, now int64) {
 	}
 }
 
-// visitSessions closes who has given no sign of life for the idle time and pings the others. Slowness alone is no reason
-// to close: a client that still acknowledges bytes is alive.
+// visitSessions looks at the slots whose turn it is. A worker that comes late makes up for what it missed, but for whole
+// turns.
 func (b *Bucket) visitSessions(now int64) {
+	every := int64(b.visitEvery())
+	b.nextVisit = max(b.nextVisit, now-visitSlots*every)
+	for ; b.nextVisit <= now; b.nextVisit += every {
+		b.visitSlot(now)
+	}
+}
+
+// visitSlot closes who has given no sign of life for the idle time and pings the others. Slowness alone is no reason to
+// close: a client that still acknowledges bytes is alive. Nor is ours: who was not pinged after his last sign of life, and
+// given a ping's time to answer, could not give any.
+func (b *Bucket) visitSlot(now int64) {
 	ping := [8]byte{}
 	for _, s := range b.sessions[b.visit] {
+		idle := now - s.out.Alive()
+		asked := s.blocked || s.pinged > now-idle && now-s.pinged >= int64(b.o.Idle)/idleVisits
 		switch {
-		case now-s.out.Alive() > int64(b.o.Idle):
+		case idle > int64(b.o.Idle) && asked:
 			s.End(code.Idle, "no sign of life for the idle time")
 		case (b.round+s.phase)%pingRounds == 0:
 			if s.out.SayIfIdle(s.dialect.AppendPing(ping[:0])) {
+				s.pinged = now
 				b.o.Stats.Pings.Add(1)
 			}
 		}

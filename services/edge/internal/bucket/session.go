@@ -22,6 +22,7 @@ type Session struct {
 
 	slot     int32 // place among the bucket's ping slots
 	pos      int32
+	pinged   int64 // when it was last pinged; 0: never
 	phase    uint8 // which of the rounds brings its ping
 	errors   atomic.Int32
 	ending   atomic.Bool

@@ -128,8 +128,11 @@ func (p *Poller) Adopt(fd int, r Reader, limit time.Duration) error {
 		return ErrClosed
 	}
 	p.adopts = append(p.adopts, c)
+	first := len(p.adopts) == 1
 	p.mu.Unlock()
-	p.wake()
+	if first {
+		p.wake()
+	}
 	return nil
 }
 
@@ -144,25 +147,30 @@ func (p *Poller) wake() {
 func (p *Poller) run() {
 	defer close(p.done)
 	events := make([]unix.EpollEvent, 256)
-	n := 0
+	ended := false
+	// look takes all that has happened, and is called again when more does: what happens after its last look at the epoll
+	// ends the wait that follows. So there is one system call a wake-up besides those of the connections.
 	look := func(uintptr) bool {
-		n = epollNow(p.epfd, events)
-		return n != 0
-	}
-	for {
-		n = 0
-		p.setDeadline()
-		if err := p.rc.Read(look); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-			return // cannot be: the epoll is closed after this
-		}
-		for _, e := range events[:max(n, 0)] {
-			if c := p.conn(e.Fd); c != nil {
-				p.event(c, e.Events)
+		for n := len(events); n == len(events); {
+			n = epollNow(p.epfd, events)
+			for _, e := range events[:n] {
+				if c := p.conn(e.Fd); c != nil {
+					p.event(c, e.Events)
+				}
 			}
+			// After the events: a descriptor closed above may be another connection's by now, whose events come next time.
+			p.attend()
 		}
-		// After the events: a descriptor closed above may be another connection's by now, whose events come next time.
-		if p.attend(); p.expire() {
-			return
+		ended = p.expire()
+		p.setDeadline()
+		return ended
+	}
+	for !ended {
+		if err := p.rc.Read(look); errors.Is(err, os.ErrDeadlineExceeded) {
+			ended = p.expire()
+			p.setDeadline()
+		} else if err != nil {
+			return // cannot be: the epoll is closed after this
 		}
 	}
 }

@@ -1,0 +1,95 @@
+//go:build linux
+
+package measure
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Machine is where a figure was had, and of which code.
+type Machine struct {
+	CPU    string `json:"cpu"`
+	Cores  int    `json:"cores"`
+	Memory int64  `json:"memory"` // bytes
+	Kernel string `json:"kernel"`
+	Go     string `json:"go"`
+	Commit string `json:"commit"` // with "+" if the work tree differed from it; "unknown" outside of a repository
+	Files  int    `json:"files"`  // file descriptors that a process may have
+	Busy   string `json:"busy"`   // load average of the last minute: what else ran
+}
+
+// Describe reads all of it. dir lies in the repository.
+func Describe(dir string) (Machine, error) {
+	m := Machine{CPU: "unknown", Cores: runtime.NumCPU(), Go: runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH, Commit: commit(dir)}
+	if info, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		m.CPU = modelName(info)
+	}
+	mem, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return m, fmt.Errorf("describe machine: %w", err)
+	}
+	if m.Memory, err = kilobytes(mem, "MemTotal:"); err != nil {
+		return m, fmt.Errorf("describe machine: %w", err)
+	}
+	load, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return m, fmt.Errorf("describe machine: %w", err)
+	}
+	m.Busy, _, _ = strings.Cut(string(load), " ")
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return m, fmt.Errorf("describe machine: uname: %w", err)
+	}
+	m.Kernel = unix.ByteSliceToString(name.Sysname[:]) + " " + unix.ByteSliceToString(name.Release[:])
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+		return m, fmt.Errorf("describe machine: getrlimit: %w", err)
+	}
+	m.Files = int(min(files.Cur, 1<<30))
+	return m, nil
+}
+
+// Available is the memory that can be had without swapping, in bytes.
+func Available() (int64, error) {
+	mem, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0, fmt.Errorf("read available memory: %w", err)
+	}
+	return kilobytes(mem, "MemAvailable:")
+}
+
+// modelName is that of the first processor; not every architecture gives one.
+func modelName(cpuinfo []byte) string {
+	for line := range bytes.Lines(cpuinfo) {
+		if name, value, ok := strings.Cut(string(line), ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "unknown"
+}
+
+func commit(dir string) string {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	git := func(args ...string) (string, error) {
+		out, err := exec.CommandContext(ctx, "git", append([]string{"-C", dir}, args...)...).Output()
+		return strings.TrimSpace(string(out)), err
+	}
+	hash, err := git("rev-parse", "--short=12", "HEAD")
+	if err != nil {
+		return "unknown"
+	}
+	if changed, err := git("status", "--porcelain", "--untracked-files=no"); err != nil || changed != "" {
+		return hash + "+"
+	}
+	return hash
+}
