@@ -162,6 +162,7 @@ func TestProtocolNamesEveryLimit(t *testing.T) {
 		"session.MaxSymbols":     fmt.Sprintf("| symbols on one connection | %s |", thousands(session.MaxSymbols)),
 		"session.MaxUnpriced":    fmt.Sprintf("| symbols without a price on one connection | %d |", session.MaxUnpriced),
 		"session.MaxRate":        fmt.Sprintf("| `max_rate` | 1 to %d |", session.MaxRate),
+		"session.MaxNumber":      fmt.Sprintf("A number is from 1 to %d ", uint64(session.MaxNumber)),
 		"session.MaxErrors":      fmt.Sprintf("| refused messages on one connection | %d |", session.MaxErrors),
 		"tick.MaxDigits":         fmt.Sprintf("| digits of a decimal | %d, at most %d of them after the point |", tick.MaxDigits, tick.MaxFraction),
 		"tick.MaxFraction":       fmt.Sprintf("at most %d digits, at most %d of them after the point", tick.MaxDigits, tick.MaxFraction),
@@ -183,8 +184,8 @@ func TestProtocolNamesEveryLimit(t *testing.T) {
 	for _, dir := range []string{"session", "tick", "control"} {
 		known += len(constants(t, dir, "Max"))
 	}
-	if known != 12 {
-		t.Errorf("proto has %d limits, this test 12", known)
+	if known != 13 {
+		t.Errorf("proto has %d limits, this test 13", known)
 	}
 	if want := fmt.Sprintf("`BTC-USD` is in part %d", subject.Part("BTC-USD")); !strings.Contains(doc, want) {
 		t.Errorf("the text does not say %q", want)
@@ -324,6 +325,37 @@ func TestProtocolExamplesDecode(t *testing.T) {
 		if !ops[constant.StringVal(v)] {
 			t.Errorf("no example of %s", name)
 		}
+	}
+}
+
+// TestProtocolCompactBytes holds the example that is worked through byte by byte to the one in the vectors.
+func TestProtocolCompactBytes(t *testing.T) {
+	p, err := os.ReadFile("vectors/compact.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var connections []struct {
+		Name     string
+		Messages []struct{ Hex string }
+	}
+	if err := json.Unmarshal(p, &connections); err != nil {
+		t.Fatal(err)
+	}
+	var got, want []string
+	for _, b := range regexp.MustCompile("(?s)\n```([^\n]*)\n(.*?)\n```").FindAllStringSubmatch(protocol(t), -1) {
+		var bytes strings.Builder
+		for _, m := range regexp.MustCompile(`(?m)^[0-9a-f]{2}(?: [0-9a-f]{2})*(?:  |$)`).FindAllString(b[2], -1) {
+			bytes.WriteString(strings.ReplaceAll(m, " ", ""))
+		}
+		if bytes.Len() > 0 {
+			got = append(got, bytes.String())
+		}
+	}
+	for _, m := range connections[0].Messages[1:] { // after subscribed
+		want = append(want, m.Hex)
+	}
+	if connections[0].Name != "the example of PROTOCOL.md" || !slices.Equal(got, want) {
+		t.Errorf("%s: the text has %q, the vectors %q", connections[0].Name, got, want)
 	}
 }
 

@@ -14,12 +14,12 @@ type Format uint8
 const (
 	JSON        Format = iota // subprotocol tickfan.v1.json, text frames
 	MessagePack               // subprotocol tickfan.v1.msgpack, binary frames
-	Formats     = 2
+	Compact                   // subprotocol tickfan.v1.compact, binary frames: MessagePack but for ticks
+	Formats     = 3
 )
 
-// Subprotocols in the order in which an edge prefers them, as offered in Sec-WebSocket-Protocol. A client that offers
-// none speaks JSON.
-var Subprotocols = [Formats]string{JSON: "tickfan.v1.json", MessagePack: "tickfan.v1.msgpack"}
+// Subprotocols as offered in Sec-WebSocket-Protocol. A client that offers none speaks JSON.
+var Subprotocols = [Formats]string{JSON: "tickfan.v1.json", MessagePack: "tickfan.v1.msgpack", Compact: "tickfan.v1.compact"}
 
 func (f Format) String() string { return Subprotocols[f] }
 
@@ -39,12 +39,12 @@ func RangeURL(r tick.Range) string {
 //
 //	{"op":"tick","symbol":"BTC-USD","epoch":1763769600,"seq":1042,"price":"64123.51","bid":"64123.50","ts":1763769600123456}
 //
-// Fields that were not given are left out.
+// Fields that were not given are left out. f is JSON or MessagePack: for Compact there are AppendFull and AppendChanged.
 func AppendTick(f Format, dst []byte, t *tick.Tick) []byte {
-	if f == MessagePack {
-		return appendTickMsgpack(dst, t)
+	if f == JSON {
+		return appendTickFields(append(dst, `{"op":"tick",`...), t)
 	}
-	return appendTickFields(append(dst, `{"op":"tick",`...), t)
+	return appendTickMsgpack(dst, t)
 }
 
 // AppendTickJSON is AppendTick in JSON without "op", as HTTP gives it.

@@ -30,6 +30,7 @@ type Message struct {
 
 	Symbols []subject.Symbol `json:"symbols,omitempty"`  // subscribed, unsubscribed
 	NoPrice []subject.Symbol `json:"no_price,omitempty"` // subscribed: of these, without a price yet
+	Numbers []uint32         `json:"numbers,omitempty"`  // subscribed, in Compact: the number of each of Symbols
 
 	Symbol subject.Symbol `json:"symbol,omitempty"` // tick, gap
 	Epoch  uint64         `json:"epoch,omitempty"`  // tick, gap
@@ -61,20 +62,21 @@ type Message struct {
 
 // Append appends m in format f. Ticks go through AppendTick, which is the hot path.
 func (m *Message) Append(f Format, dst []byte) []byte {
-	if f == MessagePack {
-		return m.appendMsgpack(dst)
+	if f == JSON {
+		return appendJSON(dst, m)
 	}
-	return appendJSON(dst, m)
+	return m.appendMsgpack(dst)
 }
 
-// DecodeMessage reads a message of an edge. Unknown fields are ignored.
+// DecodeMessage reads a message of an edge. Unknown fields are ignored. In Compact a message for which IsTicks holds is for
+// a Decoder.
 func DecodeMessage(f Format, p []byte) (Message, error) {
 	var m Message
 	var err error
-	if f == MessagePack {
-		err = m.readMsgpack(p)
-	} else {
+	if f == JSON {
 		err = json.Unmarshal(p, &m)
+	} else {
+		err = m.readMsgpack(p)
 	}
 	if err == nil && m.Op == "" {
 		err = errors.New("op is missing")

@@ -10,14 +10,14 @@ import (
 )
 
 // messageFields are the names of a Message's fields in the order of fields.
-var messageFields = [...]string{"op", "id", "symbols", "no_price", "symbol", "epoch", "seq", "from", "to", "url",
+var messageFields = [...]string{"op", "id", "symbols", "no_price", "numbers", "symbol", "epoch", "seq", "from", "to", "url",
 	"price", "bid", "ask", "size", "bid_size", "ask_size", "open", "high", "low", "volume",
 	"ts", "code", "message", "age_ms", "after_ms", "reason"}
 
 // fields gives a pointer to each field: one list for both directions, and no reflection, because a program that takes
 // many ticks decodes each of them here.
 func (m *Message) fields() [len(messageFields)]any {
-	return [...]any{&m.Op, &m.ID, &m.Symbols, &m.NoPrice, &m.Symbol, &m.Epoch, &m.Seq, &m.From, &m.To, &m.URL,
+	return [...]any{&m.Op, &m.ID, &m.Symbols, &m.NoPrice, &m.Numbers, &m.Symbol, &m.Epoch, &m.Seq, &m.From, &m.To, &m.URL,
 		&m.Price, &m.Bid, &m.Ask, &m.Size, &m.BidSize, &m.AskSize, &m.Open, &m.High, &m.Low, &m.Volume,
 		&m.TS, &m.Code, &m.Message, &m.AgeMS, &m.AfterMS, &m.Reason}
 }
@@ -47,6 +47,8 @@ func given(field any) bool {
 		return *p != nil
 	case *[]subject.Symbol:
 		return len(*p) > 0
+	case *[]uint32:
+		return len(*p) > 0
 	case *subject.Symbol:
 		return *p != ""
 	case *uint64:
@@ -69,6 +71,12 @@ func appendField(dst []byte, field any) []byte {
 		return wire.AppendInt(dst, **p)
 	case *[]subject.Symbol:
 		return appendSymbols(dst, *p)
+	case *[]uint32:
+		dst = wire.AppendArray(dst, len(*p))
+		for _, n := range *p {
+			dst = wire.AppendUint(dst, uint64(n))
+		}
+		return dst
 	case *subject.Symbol:
 		return wire.AppendStr(dst, *p)
 	case *uint64:
@@ -129,6 +137,8 @@ func readField(r *wire.Reader, field any) {
 		*p = &id
 	case *[]subject.Symbol:
 		*p = readSymbols(r)
+	case *[]uint32:
+		*p = readNumbers(r)
 	case *subject.Symbol:
 		*p = subject.Symbol(r.Str())
 	case *uint64:
@@ -152,6 +162,22 @@ func readSymbols(r *wire.Reader) []subject.Symbol {
 		if r.Err() != nil {
 			break
 		}
+	}
+	return list
+}
+
+func readNumbers(r *wire.Reader) []uint32 {
+	n := r.Array()
+	list := make([]uint32, 0, n)
+	for range n {
+		v := r.Uint()
+		if v > MaxNumber {
+			r.Fail(fmt.Errorf("number %d: at most %d", v, uint64(MaxNumber)))
+		}
+		if r.Err() != nil {
+			break
+		}
+		list = append(list, uint32(v))
 	}
 	return list
 }

@@ -147,10 +147,10 @@ func (r *Request) options(t *text, named map[string]struct{}) error {
 
 // AppendRequest appends r as a client says it. Symbols in After are sorted, so that the same request has the same bytes.
 func AppendRequest(f Format, dst []byte, r *Request) []byte {
-	if f == MessagePack {
-		return appendRequestMsgpack(dst, r)
+	if f == JSON {
+		return appendRequestJSON(dst, r)
 	}
-	return appendRequestJSON(dst, r)
+	return appendRequestMsgpack(dst, r)
 }
 
 // requestJSON is a Request as JSON has it.

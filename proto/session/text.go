@@ -43,9 +43,9 @@ var fieldTypes = [...]struct{ name, must string }{
 }
 
 func (t *text) read(f Format, p []byte) error {
-	each := eachJSON
-	if f == MessagePack {
-		each = eachMsgpack
+	each := eachMsgpack
+	if f == JSON {
+		each = eachJSON
 	}
 	if err := each(p, t.field); err != nil {
 		return code.Errorf(code.BadMessage, "%v", err)

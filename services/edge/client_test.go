@@ -24,6 +24,9 @@ type client struct {
 	silent atomic.Bool // answer no pings
 	pings  atomic.Int32
 	pong   atomic.Value // string: payload of the last pong
+
+	decoder session.Decoder // of the goroutine that reads
+	shared  atomic.Int32    // messages of more than one tick
 }
 
 func (c *client) OnPing(conn *gws.Conn, payload []byte) {
@@ -37,13 +40,44 @@ func (c *client) OnPong(_ *gws.Conn, payload []byte) { c.pong.Store(string(paylo
 
 func (c *client) OnMessage(_ *gws.Conn, m *gws.Message) {
 	defer m.Close()
+	if c.format == session.Compact && session.IsTicks(m.Bytes()) {
+		c.unpack(m.Bytes())
+		return
+	}
 	msg, err := session.DecodeMessage(c.format, m.Bytes())
 	if err != nil {
 		c.t.Errorf("%s: %v", m.Bytes(), err)
 		return
 	}
+	if c.format == session.Compact && msg.Op == session.OpSubscribed {
+		if err := c.decoder.Subscribed(&msg); err != nil {
+			c.t.Errorf("%x: %v", m.Bytes(), err)
+		}
+	} else if msg.Op == session.OpUnsubscribed {
+		c.decoder.Unsubscribed(&msg)
+	}
 	if c.stale || msg.Op != session.OpStale && msg.Op != session.OpFresh { // no test but one is about how fast the region beats
 		c.in <- msg
+	}
+}
+
+// unpack hands out the ticks of a message in Compact as they would have come in JSON.
+func (c *client) unpack(p []byte) {
+	for n := 1; len(p) > 0; n++ {
+		t, rest, err := c.decoder.Next(p)
+		if err != nil {
+			c.t.Errorf("%x: %v", p, err)
+			return
+		}
+		if n == 2 {
+			c.shared.Add(1)
+		}
+		msg, err := session.DecodeMessage(session.JSON, session.AppendTick(session.JSON, nil, t))
+		if err != nil {
+			c.t.Error(err)
+		}
+		c.in <- msg
+		p = rest
 	}
 }
 
@@ -71,7 +105,7 @@ func dialStale(t *testing.T, e *running, f session.Format, stale bool) *client {
 func (c *client) send(r session.Request) {
 	c.t.Helper()
 	op := gws.OpcodeText
-	if c.format == session.MessagePack {
+	if c.format != session.JSON {
 		op = gws.OpcodeBinary
 	}
 	if err := c.conn.WriteMessage(op, session.AppendRequest(c.format, nil, &r)); err != nil {

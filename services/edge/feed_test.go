@@ -12,7 +12,7 @@ import (
 )
 
 func formats(t *testing.T, f func(*testing.T, session.Format)) {
-	for _, x := range []session.Format{session.JSON, session.MessagePack} {
+	for _, x := range []session.Format{session.JSON, session.MessagePack, session.Compact} {
 		t.Run(x.String(), func(t *testing.T) { f(t, x) })
 	}
 }

@@ -53,7 +53,7 @@ func TestHTTP(t *testing.T) {
 		{"no path", "GET", "/v1/nothing", nil, 404, `"code":"not_found"`},
 		{"method", "POST", "/v1/symbols", nil, 405, `"code":"method_not_allowed"`},
 		{"no upgrade", "GET", "/v1/ws", nil, 426, `"code":"bad_protocol"`},
-		{"unknown subprotocol", "GET", "/v1/ws", append(ws, "Sec-WebSocket-Protocol", "soap, wamp"), 400, "tickfan.v1.json, tickfan.v1.msgpack"},
+		{"unknown subprotocol", "GET", "/v1/ws", append(ws, "Sec-WebSocket-Protocol", "soap, wamp"), 400, "tickfan.v1.json, tickfan.v1.msgpack, tickfan.v1.compact"},
 		{"other origin", "GET", "/v1/symbols", []string{"Origin", "https://evil.example"}, 403, `"code":"bad_origin"`},
 		{"other origin's socket", "GET", "/v1/ws", append(ws, "Origin", "https://evil.example"), 403, `"code":"bad_origin"`},
 		{"named origin", "GET", "/v1/symbols", []string{"Origin", "http://localhost:3000"}, 200, "BTC-USD"},

@@ -239,6 +239,7 @@ func TestCloseCodes(t *testing.T) {
 		want code.Close
 	}{
 		{"binary frame on JSON", func(c *client) { _ = c.conn.WriteMessage(gws.OpcodeBinary, []byte("{}")) }, code.Unsupported},
+		{"text frame on Compact", func(c *client) { _ = c.conn.WriteString("{}") }, code.Unsupported},
 		{"text frame on MessagePack", func(c *client) { _ = c.conn.WriteString("{}") }, code.Unsupported},
 		{"64 KB and one", func(c *client) { _ = c.conn.WriteString(big) }, code.TooBig},
 		{"10,000 symbols", func(c *client) { _ = c.conn.WriteMessage(gws.OpcodeText, tenThousand) }, code.TooBig},
@@ -256,6 +257,8 @@ func TestCloseCodes(t *testing.T) {
 			format := session.JSON
 			if strings.HasSuffix(x.name, "MessagePack") {
 				format = session.MessagePack
+			} else if strings.HasSuffix(x.name, "Compact") {
+				format = session.Compact
 			}
 			c := dial(t, e, format)
 			x.do(c)

@@ -51,7 +51,7 @@ func (e *fakeEdge) OnMessage(ws *gws.Conn, m *gws.Message) {
 
 func (e *fakeEdge) start(t *testing.T) (url string) {
 	var reading sync.WaitGroup
-	up := gws.NewUpgrader(e, &gws.ServerOption{SubProtocols: session.Subprotocols[:]})
+	up := gws.NewUpgrader(e, &gws.ServerOption{SubProtocols: []string{session.MessagePack.String()}})
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if ws, err := up.Upgrade(w, r); err == nil {
 			reading.Go(ws.ReadLoop)

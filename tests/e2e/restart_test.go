@@ -20,7 +20,7 @@ func TestRestarts(t *testing.T) {
 	pub := publish(t, s, symbol)
 	var every, latest []*client
 	for i, e := range s.Edges {
-		encodings := []tickfan.Encoding{tickfan.MessagePack, tickfan.JSON}
+		encodings := []tickfan.Encoding{tickfan.Compact, tickfan.JSON}
 		every = append(every, dial(t, "every at "+e.Name(), encodings[i%2], e))
 		latest = append(latest, dial(t, "latest at "+e.Name(), encodings[(i+1)%2], e))
 		every[i].subscribe([]string{symbol}, tickfan.Every())

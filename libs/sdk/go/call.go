@@ -59,8 +59,12 @@ func names(symbols []string) []subject.Symbol {
 
 // ask sends a request and waits for its answer.
 func (c *Client) ask(ctx context.Context, req session.Request) (Ack, error) {
-	// Sent, it would end the connection with 1009.
-	if n := len(session.AppendRequest(c.options.Encoding.format(), nil, &req)); n > session.MaxMessage-idBytes {
+	// Sent, it would end the connection with 1009. The edge that it goes to may speak any of the formats.
+	n := 0
+	for _, f := range c.options.Encoding.formats() {
+		n = max(n, len(session.AppendRequest(f, nil, &req)))
+	}
+	if n > session.MaxMessage-idBytes {
 		return Ack{}, code.Errorf(code.TooLarge, "%s of %d symbols has %d bytes: at most %d; %d symbols a connection",
 			req.Op, len(req.Symbols), n, session.MaxMessage-idBytes, session.MaxSymbols)
 	}

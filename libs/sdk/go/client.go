@@ -147,7 +147,7 @@ func (c *Client) connect(ctx context.Context, wait time.Duration, first bool) (*
 		for range c.urls {
 			u := c.urls[c.turn]
 			c.turn = (c.turn + 1) % len(c.urls)
-			l := &link{client: c, url: u, format: c.options.Encoding.format(), done: make(chan struct{})}
+			l := &link{client: c, url: u, done: make(chan struct{})}
 			err := c.options.dial(ctx, u, l)
 			if err == nil {
 				return l, nil
@@ -245,10 +245,15 @@ func (c *Client) ping(l *link) error {
 
 // receive takes one message of the edge. An error means that it breaks the protocol.
 func (c *Client) receive(l *link, op gws.Opcode, p []byte) error {
-	if (op == gws.OpcodeBinary) != (l.format == session.MessagePack) {
+	if (op == gws.OpcodeText) != (l.format == session.JSON) {
 		return fmt.Errorf("read from edge: a frame of type %d on %s", op, l.format)
 	}
-	if l.format == session.MessagePack {
+	switch l.format {
+	case session.Compact:
+		if session.IsTicks(p) {
+			return c.receiveTicks(l, p)
+		}
+	case session.MessagePack:
 		var t Tick
 		if symbol, ok := readTick(p, &t); ok {
 			c.feed.tick(symbol, &t)
@@ -258,6 +263,11 @@ func (c *Client) receive(l *link, op gws.Opcode, p []byte) error {
 	m, err := session.DecodeMessage(l.format, p)
 	if err != nil {
 		return fmt.Errorf("read from edge: %w", err)
+	}
+	if l.format == session.Compact {
+		if err := l.numbers(&m); err != nil {
+			return fmt.Errorf("read from edge: %w", err)
+		}
 	}
 	switch m.Op {
 	case session.OpTick:
@@ -291,6 +301,19 @@ func (c *Client) receive(l *link, op gws.Opcode, p []byte) error {
 	}
 	if err != nil {
 		return fmt.Errorf("read from edge: %w", err)
+	}
+	return nil
+}
+
+// receiveTicks takes a message of ticks in Compact.
+func (c *Client) receiveTicks(l *link, p []byte) error {
+	for len(p) > 0 {
+		read, rest, err := l.decoder.Next(p)
+		if err != nil {
+			return fmt.Errorf("read from edge: %w", err)
+		}
+		c.feed.tickOf(string(read.Symbol), &Tick{Position: read.Position, Quote: read.Quote})
+		p = rest
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -157,6 +158,7 @@ func (o *Options) dial(ctx context.Context, u *url.URL, l *link) (err error) {
 	}
 	s.open = true
 	l.ws, l.conn = ws, s
+	l.format = session.Format(slices.Index(session.Subprotocols[:], ws.SubProtocol())) // one of those offered: gws has looked
 	return nil
 }
 
@@ -191,7 +193,11 @@ func (o *Options) header() http.Header {
 	if h.Get("User-Agent") == "" {
 		h.Set("User-Agent", userAgent)
 	}
-	h.Set("Sec-WebSocket-Protocol", o.Encoding.format().String())
+	var offered []string
+	for _, f := range o.Encoding.formats() {
+		offered = append(offered, f.String())
+	}
+	h.Set("Sec-WebSocket-Protocol", strings.Join(offered, ", "))
 	return h
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,6 +23,7 @@ import (
 // fakeEdge speaks proto/session as its test tells it to. It takes connections from net.Pipe, so that a test in a
 // synctest bubble sees time itself, or from a listener.
 type fakeEdge struct {
+	speaks   session.Format // and those before it
 	sessions chan *fakeSession
 	headers  chan http.Header                 // of each handshake
 	refuse   func(n int64) string             // what to answer the n-th handshake with, from 0, instead of upgrading; "": upgrade
@@ -37,7 +39,7 @@ type fakeEdge struct {
 }
 
 func newFakeEdge() *fakeEdge {
-	return &fakeEdge{sessions: make(chan *fakeSession, 64), headers: make(chan http.Header, 1024), free: make(chan struct{})}
+	return &fakeEdge{speaks: session.Compact, sessions: make(chan *fakeSession, 64), headers: make(chan http.Header, 1024), free: make(chan struct{})}
 }
 
 // pipe is an Options.NetDial.
@@ -71,10 +73,13 @@ func (e *fakeEdge) serve(conn net.Conn) {
 		}
 	}
 	s := &fakeSession{edge: e, path: r.URL.Path, requests: make(chan session.Request, 4096), closed: make(chan error, 1)}
-	if r.Header.Get("Sec-WebSocket-Protocol") == session.MessagePack.String() {
-		s.format = session.MessagePack
+	for offer := range strings.SplitSeq(r.Header.Get("Sec-WebSocket-Protocol"), ", ") {
+		if i := slices.Index(session.Subprotocols[:], offer); i >= 0 && session.Format(i) <= e.speaks {
+			s.format = session.Format(i)
+			break
+		}
 	}
-	up := gws.NewUpgrader(s, &gws.ServerOption{SubProtocols: session.Subprotocols[:]})
+	up := gws.NewUpgrader(s, &gws.ServerOption{SubProtocols: []string{s.format.String()}})
 	ws, err := up.UpgradeFromConn(conn, br, r)
 	if err != nil {
 		return
@@ -100,6 +105,57 @@ type fakeSession struct {
 	pings    atomic.Int64
 	pongs    atomic.Int64
 	mute     atomic.Bool // answers no ping
+
+	mu      sync.Mutex
+	symbols map[subject.Symbol]*fakeSymbol // Compact
+}
+
+// fakeSymbol is where a session in Compact stands with a symbol.
+type fakeSymbol struct {
+	number uint32
+	last   tick.Tick
+	digits session.Digits
+}
+
+// numbers gives symbols their numbers, anew.
+func (s *fakeSession) numbers(symbols []subject.Symbol) (all []uint32) {
+	if s.format != session.Compact {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.symbols == nil {
+		s.symbols = map[subject.Symbol]*fakeSymbol{}
+	}
+	for _, name := range symbols {
+		n := uint32(len(s.symbols) + 1)
+		if old := s.symbols[name]; old != nil {
+			n = old.number
+		}
+		s.symbols[name] = &fakeSymbol{number: n}
+		all = append(all, n)
+	}
+	return all
+}
+
+// encode gives a tick as an edge sends it: in Compact in changed form where it can.
+func (s *fakeSession) encode(t *tick.Tick) []byte {
+	if s.format != session.Compact {
+		return session.AppendTick(s.format, nil, t)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := s.symbols[t.Symbol]
+	if k == nil { // an edge that says what nobody asked for
+		return session.AppendFull(nil, 1<<20, t, session.Digits(0).Cover(t))
+	}
+	g, last := k.digits.Cover(t), k.last
+	k.last = *t
+	if g != k.digits || last.Epoch == 0 || !session.Follows(&last, t) {
+		k.digits = g
+		return session.AppendFull(nil, k.number, t, g)
+	}
+	return session.AppendChanged(nil, k.number, &last, t, g)
 }
 
 func (s *fakeSession) OnPong(*gws.Conn, []byte)       { s.pongs.Add(1) }
@@ -122,7 +178,7 @@ func (s *fakeSession) OnMessage(_ *gws.Conn, m *gws.Message) {
 }
 
 func (s *fakeSession) write(p []byte) error {
-	if s.format == session.MessagePack {
+	if s.format != session.JSON {
 		return s.ws.WriteMessage(gws.OpcodeBinary, p)
 	}
 	return s.ws.WriteMessage(gws.OpcodeText, p)
@@ -133,17 +189,17 @@ func (s *fakeSession) say(m session.Message) { _ = s.write(m.Append(s.format, ni
 func (s *fakeSession) tick(symbol subject.Symbol, epoch, seq uint64, price string) error {
 	t := tick.Tick{Symbol: symbol, Position: tick.Position{Epoch: epoch, Seq: seq}}
 	t.Price, t.TS = tick.MustDecimal(price), time.Now().UnixMicro()
-	return s.write(session.AppendTick(s.format, nil, &t))
+	return s.write(s.encode(&t))
 }
 
 // agree answers the next request, which must be a subscribe or unsubscribe, and gives it.
 func (s *fakeSession) agree(noPrice ...subject.Symbol) session.Request {
 	r := <-s.requests
-	op := session.OpSubscribed
 	if r.Op == session.OpUnsubscribe {
-		op = session.OpUnsubscribed
+		s.say(session.Message{Op: session.OpUnsubscribed, ID: r.ID, Symbols: r.Symbols})
+	} else {
+		s.say(session.Message{Op: session.OpSubscribed, ID: r.ID, Symbols: r.Symbols, NoPrice: noPrice, Numbers: s.numbers(r.Symbols)})
 	}
-	s.say(session.Message{Op: op, ID: r.ID, Symbols: r.Symbols, NoPrice: noPrice})
 	return r
 }
 

@@ -53,7 +53,17 @@ func signal(c chan struct{}) {
 func (f *feed) tick(symbol []byte, t *Tick) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := f.subs[string(symbol)]
+	f.tickLocked(f.subs[string(symbol)], t)
+}
+
+// tickOf is tick for who has the symbol as a string.
+func (f *feed) tickOf(symbol string, t *Tick) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.tickLocked(f.subs[symbol], t)
+}
+
+func (f *feed) tickLocked(s *subscription, t *Tick) {
 	if s == nil {
 		return // unsubscribed meanwhile
 	}

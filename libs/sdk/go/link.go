@@ -24,16 +24,17 @@ const (
 // link is one connection to an edge. gws calls its On methods from ReadLoop, which the Client runs.
 type link struct {
 	client *Client
-	format session.Format
+	format session.Format // what the edge chose
 	url    *url.URL
 	conn   *socket
 	ws     *gws.Conn
 	done   chan struct{} // closed when ReadLoop has ended
 
 	// Of the goroutine in ReadLoop.
-	closed   error       // what gws ended with
-	fault    *code.Error // the last error that named no request
-	comeBack time.Time   // when the edge wants us back, if it said so
+	decoder  session.Decoder // where format is Compact
+	closed   error           // what gws ended with
+	fault    *code.Error     // the last error that named no request
+	comeBack time.Time       // when the edge wants us back, if it said so
 
 	mu     sync.Mutex
 	cause  error // why we ended it ourselves
@@ -62,10 +63,21 @@ func (l *link) OnMessage(_ *gws.Conn, m *gws.Message) {
 	l.client.feed.waitRoom(l.client.ctx.Done())
 }
 
+// numbers takes note of the numbers that symbols have on this connection.
+func (l *link) numbers(m *session.Message) error {
+	switch m.Op {
+	case session.OpSubscribed:
+		return l.decoder.Subscribed(m)
+	case session.OpUnsubscribed:
+		l.decoder.Unsubscribed(m)
+	}
+	return nil
+}
+
 // write sends one message; an error has ended the connection.
 func (l *link) write(p []byte) error {
 	op := gws.OpcodeText
-	if l.format == session.MessagePack {
+	if l.format != session.JSON {
 		op = gws.OpcodeBinary
 	}
 	if err := l.ws.WriteMessage(op, p); err != nil {

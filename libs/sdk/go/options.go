@@ -11,19 +11,27 @@ import (
 	"github.com/tickfan/tickfan/proto/subject"
 )
 
-// Encoding is how messages travel. Both carry the same.
+// Encoding is how messages travel. All carry the same.
 type Encoding uint8
 
 const (
-	MessagePack Encoding = iota // smaller and faster to read
+	Best        Encoding = iota // the first of Compact, MessagePack, JSON that the edge speaks
+	Compact                     // ticks as what has changed: a tenth of the bytes or less
+	MessagePack                 // each message by itself
 	JSON                        // can be read on the wire
 )
 
-func (e Encoding) format() session.Format {
-	if e == JSON {
-		return session.JSON
+// formats are what is offered to an edge, the one liked best first.
+func (e Encoding) formats() []session.Format {
+	switch e {
+	case Compact:
+		return []session.Format{session.Compact}
+	case MessagePack:
+		return []session.Format{session.MessagePack}
+	case JSON:
+		return []session.Format{session.JSON}
 	}
-	return session.MessagePack
+	return []session.Format{session.Compact, session.MessagePack, session.JSON}
 }
 
 // DefaultBuffer is Options.Buffer where none is given.
@@ -31,7 +39,7 @@ const DefaultBuffer = 4096
 
 // Options of a Client. The zero value is good.
 type Options struct {
-	// Encoding of the connection; MessagePack by default.
+	// Encoding of the connection; Best by default.
 	Encoding Encoding
 
 	// Buffer is how many ticks and gaps of mode every wait for a slow reader before the client stops reading the

@@ -113,7 +113,7 @@ func TestRenewalsOfManySymbolsFitTheLimit(t *testing.T) {
 func TestRefusedRenewal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newFakeEdge()
-		c, s := e.dial(t, tickfan.Options{})
+		c, s := e.dial(t, tickfan.Options{Encoding: tickfan.MessagePack}) // where a tick that was not asked for is no fault
 		next[tickfan.Connected](t, c)
 		subscribe(t, c, s, []string{"BTC-USD"})
 
@@ -144,7 +144,7 @@ func TestRefusedRenewal(t *testing.T) {
 func TestReconnectWhenTheEdgeSays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newFakeEdge()
-		c, s := e.dial(t, tickfan.Options{})
+		c, s := e.dial(t, tickfan.Options{Encoding: tickfan.MessagePack}) // where a tick that was not asked for is no fault
 		next[tickfan.Connected](t, c)
 		said := time.Now()
 		s.say(session.Message{Op: session.OpReconnect, AfterMS: 1830, Reason: "drain"})

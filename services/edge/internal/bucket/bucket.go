@@ -59,6 +59,7 @@ type Bucket struct {
 
 	// The worker's own.
 	topics               map[subject.Symbol]*topic
+	numbers              numbers
 	sessions             [visitSlots][]*Session
 	visit                int // next slot of sessions to look at
 	round                uint8

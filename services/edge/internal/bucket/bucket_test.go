@@ -31,6 +31,13 @@ func (bare) AppendMessage(dst []byte, m *session.Message) []byte {
 }
 func (bare) AppendClose(dst []byte, _ code.Close, _ string) []byte { return dst }
 func (bare) AppendPing(dst []byte) []byte                          { return dst }
+func (bare) AppendFull([]byte, uint32, *tick.Tick, session.Digits) []byte {
+	panic("JSON has no full form")
+}
+func (bare) AppendChanged([]byte, uint32, *tick.Tick, *tick.Tick, session.Digits) []byte {
+	panic("JSON has no changed form")
+}
+func (bare) Join(dst []byte, _ int, _ []byte) ([]byte, bool) { return dst, false }
 
 // outlet is a socket that takes, cuts between frames or refuses as the test wants.
 type outlet struct {
@@ -75,8 +82,10 @@ func live(b *Bucket, s subject.Symbol, f control.Flag) *topic {
 	return t
 }
 
-func join(b *Bucket, o Outlet) *Session {
-	s := b.Open(bare{})
+func join(b *Bucket, o Outlet) *Session { return joinAs(b, o, bare{}) }
+
+func joinAs(b *Bucket, o Outlet, d Dialect) *Session {
+	s := b.Open(d)
 	s.out = o
 	b.addSession(s)
 	return s
@@ -91,47 +100,27 @@ func request(b *Bucket, s *Session, now int64, r session.Request) {
 	b.operate(s, &r, func() {}, now)
 }
 
-// Sessions subscribe, replace, unsubscribe and leave at random, over sockets that refuse and cut at random, while ticks
-// come. Whoever is subscribed at the end has the newest value of each symbol, nothing ever went backwards, and in mode
-// every nothing is missing untold.
+// Sessions of both kinds subscribe, replace, unsubscribe and leave at random, over sockets that refuse and cut at random,
+// while ticks come. Whoever is subscribed at the end has the newest value of each symbol, nothing ever went backwards,
+// each tick is what was published, and in mode every nothing is missing untold.
 func TestRandomSessionsEndOnNewest(t *testing.T) {
 	const symbols = 40
 	for round := range 30 {
 		rng := rand.New(rand.NewPCG(uint64(round), 1))
 		b := bench(5 * time.Millisecond)
 		topics := make([]*topic, symbols)
-		seqs := make([]uint64, symbols)
 		for i := range topics {
 			topics[i] = live(b, subject.Symbol(fmt.Sprintf("S-%d", i)), control.Every)
 		}
+		published := history{}
 		type model struct {
+			*viewer
 			s    *Session
 			o    *outlet
 			mode map[subject.Symbol]session.Mode
-			read int
-			last map[subject.Symbol]uint64
 		}
 		var all []*model
 		now := int64(time.Hour)
-		read := func(m *model) {
-			for ; m.read < len(m.o.took); m.read++ {
-				for line := range splitLines(m.o.took[m.read]) {
-					msg, err := session.DecodeMessage(session.JSON, []byte(line))
-					if err != nil {
-						t.Fatal(err)
-					}
-					switch msg.Op {
-					case session.OpTick:
-						if msg.Seq < m.last[msg.Symbol] {
-							t.Fatalf("round %d: %s goes back from %d to %d", round, msg.Symbol, m.last[msg.Symbol], msg.Seq)
-						}
-						m.last[msg.Symbol] = msg.Seq
-					case session.OpError:
-						t.Fatalf("%+v", msg)
-					}
-				}
-			}
-		}
 		step := func() {
 			now += rng.Int64N(int64(4 * time.Millisecond))
 			b.wheel.fire(now, b.fired)
@@ -141,20 +130,21 @@ func TestRandomSessionsEndOnNewest(t *testing.T) {
 					m.o.refused = false
 					b.unblock(m.s, now)
 				}
-				read(m)
+				m.read(m.o)
 			}
 		}
 		for range 2000 {
 			switch n := rng.IntN(100); {
 			case n < 3 || len(all) == 0:
-				m := &model{o: &outlet{}, mode: map[subject.Symbol]session.Mode{}, last: map[subject.Symbol]uint64{}}
+				m := &model{o: &outlet{}, mode: map[subject.Symbol]session.Mode{}}
 				m.o.take = func() int {
 					if rng.IntN(4) == 0 {
 						return rng.IntN(5)
 					}
 					return 1 << 20
 				}
-				m.s = join(b, m.o)
+				m.viewer = newViewer(t, published, len(all)%2 == 0)
+				m.s = joinAs(b, m.o, m.dialect())
 				all = append(all, m)
 			case n < 5 && len(all) > 3:
 				i := rng.IntN(len(all))
@@ -177,16 +167,16 @@ func TestRandomSessionsEndOnNewest(t *testing.T) {
 						delete(m.mode, s)
 					}
 				} else {
-					request(b, m.s, now, session.Request{Op: session.OpSubscribe, Symbols: syms, Mode: mode, MaxRate: rate})
+					request(b, m.s, now, session.Request{Op: session.OpSubscribe, ID: m.asks(mode), Symbols: syms, Mode: mode, MaxRate: rate})
 					for _, s := range syms {
 						m.mode[s] = mode
 					}
 				}
 			default:
 				for range rng.IntN(5) {
-					i := rng.IntN(symbols)
-					seqs[i]++
-					publish(b, topics[i], seqs[i], now)
+					u := topics[rng.IntN(symbols)]
+					tk := published.next(rng, u.symbol)
+					b.take(u, &tk, now)
 				}
 			}
 			step()
@@ -198,12 +188,15 @@ func TestRandomSessionsEndOnNewest(t *testing.T) {
 			step()
 		}
 		for _, m := range all {
+			if m.gaps > 0 {
+				t.Fatalf("round %d: %d gaps", round, m.gaps)
+			}
 			if len(m.s.subs) != len(m.mode) {
 				t.Fatalf("round %d: %d subscriptions, want %d", round, len(m.s.subs), len(m.mode))
 			}
-			for i, u := range topics {
-				if _, ok := m.mode[u.symbol]; ok && m.last[u.symbol] != seqs[i] {
-					t.Fatalf("round %d: %s ends on %d, newest is %d", round, u.symbol, m.last[u.symbol], seqs[i])
+			for s := range m.mode {
+				if n := uint64(len(published[s])); m.last[s] != n {
+					t.Fatalf("round %d: %s ends on %d, newest is %d", round, s, m.last[s], n)
 				}
 			}
 		}

@@ -11,24 +11,55 @@ const maxFlush = 64 << 10
 // flush is what a worker needs to write to one connection, kept from one to the next.
 type flush struct {
 	socket.Flush
-	parts []part // of which subscription each frame is
+	parts []part // of which subscription each tick is
+	open  int    // where the last frame begins, if it is one of ticks in Compact; else -1
 }
 
-// part is one frame's origin, to take it back when the kernel did not want it.
+// part is one tick's origin, to take it back when the kernel did not want it.
 type part struct {
 	i      uint32
+	frame  int32         // Compact: in which frame it is, if ticks share any
 	before tick.Position // mode every: where the reader was
+	sent   uint32        // Compact, mode latest: what the subscription was sent before
 	head   bool          // an answer, not a tick
+	first  bool          // Compact, mode every: the reader had not been sent the tick at before
 }
 
 func (f *flush) reset() {
 	f.Reset()
 	f.parts = f.parts[:0]
+	f.open = -1
 }
 
 func (f *flush) end(p part) {
 	f.Ends = append(f.Ends, int32(len(f.Frames)))
 	f.parts = append(f.parts, p)
+}
+
+// frame is the frame that part k is in. Without joins each part is a frame.
+func (f *flush) frame(k int) int {
+	if len(f.parts) == len(f.Ends) {
+		return k
+	}
+	return int(f.parts[k].frame)
+}
+
+// join appends a frame of Compact, its ticks in the frame before if there is room: a header less on the wire, and a
+// message less for the client to be woken for.
+func (f *flush) join(d Dialect, frame []byte, p part) {
+	if f.open >= 0 {
+		if frames, ok := d.Join(f.Frames, f.open, frame); ok {
+			last := len(f.Ends) - 1
+			f.Frames, f.Ends[last] = frames, int32(len(frames))
+			p.frame = int32(last)
+			f.parts = append(f.parts, p)
+			return
+		}
+	}
+	f.open = len(f.Frames)
+	f.Frames = append(f.Frames, frame...)
+	p.frame = int32(len(f.Ends))
+	f.end(p)
 }
 
 // mark makes subscription i of clock c's session dirty and has it written when the clock allows.
@@ -104,7 +135,10 @@ func (b *Bucket) flushClock(c *clock, head []byte, now int64) bool {
 	}
 	c.each(func(i uint32) bool {
 		u := &s.subs[i]
-		if u.every == nil {
+		if u.every == nil && s.numbered {
+			f.gatherChanged(s, i)
+			c.unset(i)
+		} else if u.every == nil {
 			f.Frames = append(f.Frames, u.t.frame(s.dialect)...)
 			f.end(part{i: i})
 			c.unset(i)
@@ -125,6 +159,14 @@ func (b *Bucket) flushClock(c *clock, head []byte, now int64) bool {
 	return true
 }
 
+// gatherChanged appends, in Compact, the newest tick in the form that the subscription's last one asks for.
+func (f *flush) gatherChanged(s *Session, i uint32) {
+	u := &s.subs[i]
+	n := u.t.compact
+	f.join(s.dialect, n.frame(s.dialect, &u.t.newest, u.sent), part{i: i, sent: u.sent})
+	u.sent = n.version
+}
+
 // gatherEvery appends what the reader has not had yet; true when nothing is left to send for now.
 func (b *Bucket) gatherEvery(s *Session, i uint32, now int64) (done bool) {
 	f := &b.flush
@@ -142,15 +184,22 @@ func (b *Bucket) gatherEvery(s *Session, i uint32, now int64) (done bool) {
 			}
 			for _, g := range gaps(before, &e.Tick) {
 				b.o.Stats.Gaps.Add(1)
+				f.open = -1
 				f.Frames = s.dialect.AppendMessage(f.Frames, gapMessage(u.t.symbol, g, e.hole))
 			}
 		}
-		d := s.dialect.Index()
-		if e.frames[d] == nil {
-			e.frames[d] = s.dialect.AppendTick(nil, &e.Tick)
+		if s.numbered {
+			frame := u.t.ring.frame(s.dialect, u.t.compact.number, k, u.every.sent)
+			f.join(s.dialect, frame, part{i: i, before: before, first: u.every.sent != before})
+			u.every.sent = e.Position
+		} else {
+			d := s.dialect.Index()
+			if e.frames[d] == nil {
+				e.frames[d] = s.dialect.AppendTick(nil, &e.Tick)
+			}
+			f.Frames = append(f.Frames, e.frames[d]...)
+			f.end(part{i: i, before: before})
 		}
-		f.Frames = append(f.Frames, e.frames[d]...)
-		f.end(part{i: i, before: before})
 		u.every.at, u.every.begun = e.Position, true
 	}
 	return true
@@ -176,21 +225,36 @@ func (b *Bucket) write(s *Session) int {
 
 // takeBack makes dirty again what was not sent.
 func (b *Bucket) takeBack(c *clock, head []byte, sent int) {
-	f, s := &b.flush, c.s
-	delivered := sent
-	if head != nil && sent > 0 {
-		delivered--
+	f := &b.flush
+	k := len(f.parts)
+	if sent < len(f.Ends) {
+		k = b.undo(c, head, sent)
 	}
-	b.o.Stats.Deliveries.Add(int64(delivered))
-	for k := len(f.parts) - 1; k >= sent; k-- {
-		p := f.parts[k]
+	if head != nil && k > 0 {
+		k--
+	}
+	b.o.Stats.Deliveries.Add(int64(k))
+}
+
+// undo takes back the parts from frame sent on and gives the number of those before it.
+func (b *Bucket) undo(c *clock, head []byte, sent int) int {
+	f, s := &b.flush, c.s
+	k := len(f.parts)
+	for ; k > 0 && f.frame(k-1) >= sent; k-- {
+		p := &f.parts[k-1]
 		if p.head {
 			_ = s.out.Say(head)
 			continue
 		}
-		if u := &s.subs[p.i]; u.every != nil {
-			u.every.at = p.before
+		u := &s.subs[p.i]
+		u.sent = p.sent
+		if u.every != nil {
+			u.every.at, u.every.sent = p.before, p.before
+			if p.first {
+				u.every.sent = tick.Position{}
+			}
 		}
 		c.set(p.i)
 	}
+	return k
 }

@@ -162,6 +162,7 @@ func (b *Bucket) sweepTopics(now int64) {
 			kept = append(kept, t)
 		default:
 			delete(b.topics, t.symbol)
+			b.unnumber(t)
 			delete(in.parts[t.part], t)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/tickfan/tickfan/proto/session"
 	"github.com/tickfan/tickfan/proto/tick"
 )
 
@@ -15,13 +16,15 @@ const ringSize = 512
 // slow for the ring, a new epoch and a client that resumes are all the same case.
 type ring struct {
 	entries []entry // sorted by position; trimmed to ringSize when twice that is reached, which makes adding O(1)
+	digits  session.Digits
 }
 
 type entry struct {
 	tick.Tick
-	frames [maxDialects][]byte
-	open   int64 // until then what is missing before this tick may still come by itself
-	hole   *hole // what is missing before this tick, once a reader has come to it
+	frames  [wholeDialects][]byte
+	compact *compactEntry // nil until a reader that speaks Compact comes by
+	open    int64         // until then what is missing before this tick may still come by itself
+	hole    *hole         // what is missing before this tick, once a reader has come to it
 }
 
 func (r *ring) find(p tick.Position) (int, bool) {

@@ -20,28 +20,31 @@ type Session struct {
 	subs   []sub
 	clocks []*clock // the first is for subscriptions without max_rate
 
-	slot    int32 // place among the bucket's ping slots
-	pos     int32
-	pinged  int64 // when it was last pinged; 0: never
-	phase   uint8 // which of the rounds brings its ping
-	errors  atomic.Int32
-	ending  atomic.Bool
-	blocked bool // the socket refused bytes; Writable follows
-	gone    bool // from the bucket, or not in it yet
+	slot     int32 // place among the bucket's ping slots
+	pos      int32
+	pinged   int64 // when it was last pinged; 0: never
+	phase    uint8 // which of the rounds brings its ping
+	errors   atomic.Int32
+	ending   atomic.Bool
+	numbered bool // the dialect is Compact: topics have numbers
+	blocked  bool // the socket refused bytes; Writable follows
+	gone     bool // from the bucket, or not in it yet
 }
 
 // sub is one subscription of a session.
 type sub struct {
 	t     *topic
 	pos   uint32 // in t.subs
+	sent  uint32 // Compact, mode latest: version of t that was sent last; 0: none since it was subscribed
 	clock *clock
 	every *reader // nil in mode latest
 }
 
-// reader is a subscription in mode every: the last tick it was sent, or what it starts after.
+// reader is a subscription in mode every.
 type reader struct {
-	at    tick.Position
-	begun bool // it was sent one
+	at    tick.Position // of the last tick that it was sent, or where it starts
+	sent  tick.Position // Compact: of the last tick that it was sent; none since it was subscribed
+	begun bool          // it was sent one
 }
 
 // clock says when a session may be written to next, for all its subscriptions of one rate: they leave in one write.
@@ -163,7 +166,7 @@ func (s *Session) apply(w want, i int, now int64) {
 		if old.every != nil {
 			w.t.dropEvery()
 		}
-		old.clock, old.every = clk, nil
+		old.clock, old.every, old.sent = clk, nil, 0 // the client forgets the last tick, too
 	}
 	clk.n++
 	if w.every {
@@ -235,7 +238,7 @@ func (s *Session) Bucket() *Bucket { return s.bucket }
 
 // Open makes a session for a place that Reserve took. Start must follow.
 func (b *Bucket) Open(d Dialect) *Session {
-	s := &Session{bucket: b, dialect: d, gone: true}
+	s := &Session{bucket: b, dialect: d, numbered: d.Index() == int(session.Compact), gone: true}
 	s.clocks = []*clock{newClock(s, 0, b.o.WriteGap)}
 	return s
 }

@@ -133,7 +133,14 @@ func (b *Bucket) complete(p *pending, now int64) {
 		}
 	}
 	refused := unpriced > session.MaxUnpriced
+	var numbers []uint32
 	if !refused && !s.gone {
+		if s.numbered {
+			numbers = make([]uint32, len(p.topics))
+			for i, t := range p.topics {
+				numbers[i] = b.number(t)
+			}
+		}
 		for i, w := range wants {
 			s.apply(w, at[i], now)
 		}
@@ -153,7 +160,7 @@ func (b *Bucket) complete(p *pending, now int64) {
 		return
 	}
 	answer := s.dialect.AppendMessage(nil, &session.Message{
-		Op: session.OpSubscribed, ID: p.req.ID, Symbols: p.req.Symbols, NoPrice: noPrice})
+		Op: session.OpSubscribed, ID: p.req.ID, Symbols: p.req.Symbols, NoPrice: noPrice, Numbers: numbers})
 	if b.feed.stale {
 		answer = s.dialect.AppendMessage(answer, b.feed.staleMessage(now))
 	}

@@ -14,8 +14,10 @@ type topic struct {
 	symbol subject.Symbol
 	part   int
 	newest tick.Tick // Price is not given: no tick yet
-	frames [maxDialects][]byte
-	fresh  [maxDialects]bool // frames[i] is of newest
+	frames [wholeDialects][]byte
+	fresh  [wholeDialects]bool // frames[i] is of newest
+
+	compact *numbered // nil until a connection that speaks Compact subscribes
 
 	subs  []subref // subscribers
 	holds int      // subscribes in progress that need it
@@ -45,9 +47,12 @@ func (t *topic) set(tk *tick.Tick, now int64) (changed, ringed bool) {
 		ringed = t.ring.add(tk, now)
 	}
 	if tk.After(t.newest.Position) {
+		if t.compact != nil {
+			t.compact.replaced(&t.newest, now)
+		}
 		t.newest = *tk
 		t.newest.Symbol = t.symbol // the table's own string, so that no decoded message stays alive
-		t.fresh = [maxDialects]bool{}
+		t.fresh = [wholeDialects]bool{}
 		changed = true
 	}
 	return changed, ringed

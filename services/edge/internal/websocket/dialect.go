@@ -42,6 +42,27 @@ func (d dialect) AppendMessage(dst []byte, m *session.Message) []byte {
 	return d.close(m.Append(session.Format(d), open(dst)), at)
 }
 
+func (d dialect) AppendFull(dst []byte, number uint32, t *tick.Tick, g session.Digits) []byte {
+	at := len(dst)
+	return d.close(session.AppendFull(open(dst), number, t, g), at)
+}
+
+func (d dialect) AppendChanged(dst []byte, number uint32, before, t *tick.Tick, g session.Digits) []byte {
+	at := len(dst)
+	return d.close(session.AppendChanged(open(dst), number, before, t, g), at)
+}
+
+// Join keeps to frames with a header of two bytes: a dozen changed ticks. So what is sent in spite of newer values when
+// the kernel cuts a flush within a frame stays as short as one tick is in JSON.
+func (d dialect) Join(dst []byte, at int, frame []byte) ([]byte, bool) {
+	n := int(dst[at+1]) + int(frame[1])
+	if n > maxControl {
+		return dst, false
+	}
+	dst[at+1] = byte(n)
+	return append(dst, frame[2:]...), true
+}
+
 func (d dialect) AppendPing(dst []byte) []byte { return append(dst, finPing, 0) }
 
 func (d dialect) AppendClose(dst []byte, c code.Close, reason string) []byte {
