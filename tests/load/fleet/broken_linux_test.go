@@ -132,7 +132,7 @@ func TestBrokenServers(t *testing.T) {
 		{name: "tells", mode: "every", fault: telling},
 		{name: "tells", mode: "latest", fault: telling, want: func(c *oracle.Counts) *int64 { return &c.Mistold }, named: "mistold: gap of L"},
 	} {
-		for _, d := range []Dialect{JSON, MessagePack} {
+		for _, d := range []Dialect{JSON, MessagePack, Compact} {
 			t.Run(fmt.Sprintf("%s/mode=%s/%s", c.name, c.mode, d), func(t *testing.T) {
 				s, v, r := against(t, d, c.mode, c.fault)
 				if v.Right != testSockets || v.Behind != 0 || v.Closed != 0 {

@@ -9,6 +9,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/tickfan/tickfan/proto/session"
 	"github.com/tickfan/tickfan/tests/load/oracle"
 )
 
@@ -144,6 +145,7 @@ func (w *worker) giveUp(t *task) {
 func (w *worker) dial(s *socket, now int64) {
 	s.began, s.state, s.asked = now, stateHandshake, true
 	s.age++
+	s.decoder = session.Decoder{}
 	if s.tracks == nil {
 		s.tracks = make([]oracle.Track, s.crowd.plan.Each)
 	}

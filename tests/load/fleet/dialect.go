@@ -16,6 +16,8 @@ func (d Dialect) subprotocol() string {
 		return session.JSON.String()
 	case MessagePack:
 		return session.MessagePack.String()
+	case Compact:
+		return session.Compact.String()
 	}
 	return ""
 }
@@ -23,7 +25,7 @@ func (d Dialect) subprotocol() string {
 // Known tells whether a fleet speaks the dialect.
 func (d Dialect) Known() bool {
 	switch d {
-	case JSON, MessagePack, Frames, NATS:
+	case JSON, MessagePack, Compact, Frames, NATS:
 		return true
 	}
 	return false
@@ -31,8 +33,11 @@ func (d Dialect) Known() bool {
 
 // format is that of the messages that are no ticks.
 func (d Dialect) format() session.Format {
-	if d == MessagePack {
+	switch d {
+	case MessagePack:
 		return session.MessagePack
+	case Compact:
+		return session.Compact
 	}
 	return session.JSON
 }
@@ -85,7 +90,7 @@ func (p *Plan) appendSubscribe(b []byte, symbols []string) []byte {
 	switch p.Dialect {
 	case JSON:
 		return appendFrame(b, opText, p.subscribeJSON(symbols))
-	case MessagePack:
+	case MessagePack, Compact:
 		return appendFrame(b, opBinary, p.subscribeMsgpack(symbols))
 	case NATS:
 		return appendFrame(b, opBinary, subscribeNATS(symbols))

@@ -13,7 +13,7 @@ import (
 )
 
 func TestHandshake(t *testing.T) {
-	for d, path := range map[Dialect]string{JSON: "/v1/ws", MessagePack: "/v1/ws", Frames: "/v1/ws", NATS: "/"} {
+	for d, path := range map[Dialect]string{JSON: "/v1/ws", MessagePack: "/v1/ws", Compact: "/v1/ws", Frames: "/v1/ws", NATS: "/"} {
 		r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(handshake(d, "127.0.0.1:8080", ""))))
 		if err != nil {
 			t.Fatalf("%s: %v", d, err)
@@ -49,7 +49,7 @@ func TestUpgraded(t *testing.T) {
 
 // TestSubscribe holds what is written by hand against the edge's own decoder.
 func TestSubscribe(t *testing.T) {
-	for _, d := range []Dialect{JSON, MessagePack} {
+	for _, d := range []Dialect{JSON, MessagePack, Compact} {
 		for _, p := range []Plan{{}, {MaxRate: 20}, {Mode: "every"}, {Mode: "latest", MaxRate: 1}} {
 			p.Dialect = d
 			opcode, payload := unmask(t, p.appendSubscribe(nil, []string{"L0-USD", "L1-USD"}))

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tickfan/tickfan/libs/natstest"
 	"github.com/tickfan/tickfan/proto/session"
+	"github.com/tickfan/tickfan/proto/subject"
 )
 
 // awaitReport looks at a crowd's report until it is as it should be.
@@ -241,6 +242,22 @@ func TestPingsAndCloses(t *testing.T) {
 		t.Errorf("%s", v)
 	}
 	s.awaitClients(0)
+}
+
+// TestCompactWithoutItsStart has a server say what has changed of a number that it has not given.
+func TestCompactWithoutItsStart(t *testing.T) {
+	s := script(t, func(p *peer) {
+		p.until(opBinary)
+		m := session.Message{Op: session.OpSubscribed, Symbols: []subject.Symbol{name(0)}, NoPrice: []subject.Symbol{name(0)}, Numbers: []uint32{7}}
+		p.write(serverFrame(opBinary, m.Append(session.Compact, nil)))
+		p.write(serverFrame(opBinary, []byte{7, 0, 0}))
+		p.gone()
+	})
+	f := Start(t, 1)
+	if c := f.Connect(Plan{Name: "all", Targets: []string{s.address}, Sockets: 1, Dialect: Compact, Symbols: 1, Each: 1}); c.Ready != 1 {
+		t.Fatalf("%+v", c)
+	}
+	awaitReport(t, f, "all", "the socket is closed", func(r Report) bool { return r.CloseCodes[1006] == 1 })
 }
 
 // TestPieces has frames and ticks come byte by byte, in one piece, and many in one, as TCP may bring them.

@@ -15,6 +15,7 @@ type Dialect string
 const (
 	JSON        Dialect = "json"    // tickfan.v1.json
 	MessagePack Dialect = "msgpack" // tickfan.v1.msgpack
+	Compact     Dialect = "compact" // tickfan.v1.compact
 	Frames      Dialect = "frames"  // the server pushes ticks in JSON to each socket unasked
 	NATS        Dialect = "nats"    // the NATS protocol over WebSocket; Subject gives the subjects
 )

@@ -212,6 +212,11 @@ func (w *worker) data(s *socket, f *frame) {
 	case NATS: // a stream: its frames have no meaning
 		w.nats(s, f.payload)
 		return
+	case Compact:
+		if session.IsTicks(f.payload) && f.fin && f.opcode == opBinary {
+			w.compact(s, f.payload)
+			return
+		}
 	case MessagePack:
 		known = w.sight.scanMsgpack(f.payload)
 	default:
@@ -224,6 +229,22 @@ func (w *worker) data(s *socket, f *frame) {
 		w.lost(s, 1006, "a fragmented message")
 	default:
 		w.message(s, f.payload)
+	}
+}
+
+// compact takes the ticks of a message.
+func (w *worker) compact(s *socket, p []byte) {
+	for len(p) > 0 {
+		t, rest, err := s.decoder.Next(p)
+		if err != nil {
+			w.lost(s, 1006, err.Error())
+			return
+		}
+		w.sight.of(t)
+		if w.tick(s, len(p)-len(rest)); s.state == stateClosed {
+			return
+		}
+		p = rest
 	}
 }
 
@@ -354,6 +375,12 @@ func (w *worker) message(s *socket, p []byte) {
 
 // subscribed counts the snapshots that are still to come.
 func (w *worker) subscribed(s *socket, m *session.Message) {
+	if s.crowd.plan.Dialect == Compact {
+		if err := s.decoder.Subscribed(m); err != nil {
+			w.refused(s, err.Error())
+			return
+		}
+	}
 	s.unpriced = nil
 	for _, symbol := range m.NoPrice {
 		if i := s.track([]byte(symbol)); i >= 0 {

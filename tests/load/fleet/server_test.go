@@ -41,6 +41,14 @@ type client struct {
 	symbols []subject.Symbol
 	sent    int        // ticks, snapshots not counted
 	held    *tick.Tick // by a fault
+	numbers map[subject.Symbol]*numbered
+}
+
+// numbered is what a client of Compact knows of a symbol.
+type numbered struct {
+	number uint32
+	last   tick.Tick
+	digits session.Digits
 }
 
 // serve starts a server on a free port; it ends with the test.
@@ -89,9 +97,7 @@ func (s *server) OnOpen(conn *gws.Conn) {
 	defer s.mu.Unlock()
 	s.joined++
 	c := &client{conn: conn}
-	if conn.SubProtocol() == session.MessagePack.String() {
-		c.format = session.MessagePack
-	}
+	c.format = session.Format(max(0, slices.Index(session.Subprotocols[:], conn.SubProtocol())))
 	s.clients[conn] = c
 }
 
@@ -122,7 +128,12 @@ func (s *server) OnMessage(conn *gws.Conn, m *gws.Message) {
 	}
 	c.symbols = r.Symbols
 	answer := session.Message{Op: session.OpSubscribed, ID: r.ID, Symbols: r.Symbols}
-	for _, symbol := range r.Symbols {
+	c.numbers = map[subject.Symbol]*numbered{}
+	for i, symbol := range r.Symbols {
+		if c.format == session.Compact {
+			c.numbers[symbol] = &numbered{number: uint32(i + 1)}
+			answer.Numbers = append(answer.Numbers, uint32(i+1))
+		}
 		if _, ok := s.newest[symbol]; !ok {
 			answer.NoPrice = append(answer.NoPrice, symbol)
 		}
@@ -130,16 +141,35 @@ func (s *server) OnMessage(conn *gws.Conn, m *gws.Message) {
 	s.say(c, &answer)
 	for _, symbol := range r.Symbols {
 		if t, ok := s.newest[symbol]; ok {
-			s.write(c, session.AppendTick(c.format, nil, &t))
+			s.write(c, c.encode(&t))
 		}
 	}
+}
+
+// encode gives a tick in the client's format.
+func (c *client) encode(t *tick.Tick) []byte {
+	if c.format != session.Compact {
+		return session.AppendTick(c.format, nil, t)
+	}
+	n := c.numbers[t.Symbol]
+	if n == nil { // one that was not asked for
+		m := session.Message{Op: session.OpTick, Symbol: t.Symbol, Epoch: t.Epoch, Seq: t.Seq, Price: t.Price, TS: t.TS}
+		return m.Append(session.Compact, nil)
+	}
+	before, digits := n.last, n.digits.Cover(t)
+	changed := digits == n.digits && session.Follows(&before, t)
+	n.last, n.digits = *t, digits
+	if changed {
+		return session.AppendChanged(nil, n.number, &before, t, digits)
+	}
+	return session.AppendFull(nil, n.number, t, digits)
 }
 
 func (s *server) say(c *client, m *session.Message) { s.write(c, m.Append(c.format, nil)) }
 
 func (s *server) write(c *client, p []byte) {
 	opcode := gws.OpcodeText
-	if c.format == session.MessagePack {
+	if c.format != session.JSON {
 		opcode = gws.OpcodeBinary
 	}
 	_ = c.conn.WriteMessage(opcode, p) // a client may be gone
@@ -162,7 +192,7 @@ func (s *server) publish(symbol int, number uint64) {
 			send = s.fault(c, t)
 		}
 		for _, t := range send {
-			s.write(c, session.AppendTick(c.format, nil, &t))
+			s.write(c, c.encode(&t))
 		}
 	}
 }

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"github.com/tickfan/tickfan/proto/session"
+	"github.com/tickfan/tickfan/proto/tick"
 	"github.com/tickfan/tickfan/proto/wire"
 )
 
@@ -13,6 +14,9 @@ type sighting struct {
 	price      []byte
 	epoch, seq uint64
 	ts         int64
+
+	ownSymbol [32]byte // what of takes
+	ownPrice  [tick.MaxDigits + 1]byte
 }
 
 // number is what the price carries; ok is false when it is not one of Price's.
@@ -169,4 +173,10 @@ func (s *sighting) scanMsgpack(p []byte) bool {
 func (s *sighting) take(m *session.Message) {
 	s.symbol, s.price = []byte(m.Symbol), []byte(m.Price.String())
 	s.epoch, s.seq, s.ts = m.Epoch, m.Seq, m.TS
+}
+
+// of takes a tick that is decoded already, into buffers of its own.
+func (s *sighting) of(t *tick.Tick) {
+	s.symbol, s.price = append(s.ownSymbol[:0], t.Symbol...), t.Price.Append(s.ownPrice[:0])
+	s.epoch, s.seq, s.ts = t.Epoch, t.Seq, t.TS
 }

@@ -1,6 +1,9 @@
 package fleet
 
-import "github.com/tickfan/tickfan/tests/load/oracle"
+import (
+	"github.com/tickfan/tickfan/proto/session"
+	"github.com/tickfan/tickfan/tests/load/oracle"
+)
 
 // state is how far a socket has come.
 type state uint8
@@ -37,6 +40,8 @@ type socket struct {
 	began    int64        // of its connect, microseconds since 1970
 	slow     bool         // in the worker's list of slow ones
 	due      int64        // of the next read of a slow one
+
+	decoder session.Decoder // Compact
 
 	rest   []byte // of what was read: a frame that has not come whole
 	stream []byte // NATS: an operation that has not come whole
