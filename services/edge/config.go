@@ -22,6 +22,8 @@ type Options struct {
 	Idle      time.Duration `name:"idle" default:"60s" help:"A connection without a sign of life for so long is closed; it is pinged every 5/12 of it, 25 s."`
 	MaxConns  int           `name:"max-conns" help:"Most connections at a time; more get 503. Default: from the file limit (less 500) and the memory."`
 	Reader    string        `name:"reader" default:"auto" help:"What reads from clients: epoll (Linux only), or a goroutine for each connection, which takes 5 KB more each; auto is epoll on Linux."`
+	TLSCert   string        `name:"tls-cert" placeholder:"FILE" help:"PEM file with the certificate and what it is signed by, for wss and https; the port speaks nothing else then. Read again when it changes."`
+	TLSKey    string        `name:"tls-key" placeholder:"FILE" help:"PEM file with the certificate's private key."`
 	Origin    []string      `name:"origin" default:"${origin}" help:"Page of another host that may connect, e.g. https://app.example.com or http://localhost:*. May be repeated."`
 }
 
@@ -36,8 +38,12 @@ func Defaults() map[string]string {
 	return map[string]string{"ops": ":9091", "listen": ":8080", "origin": ""}
 }
 
-// polls tells whether pollers read from clients.
-func (o *Options) polls() bool { return o.Reader != "goroutine" && runtime.GOOS == "linux" }
+// polls tells whether pollers read from clients. crypto/tls can only be read by a goroutine.
+func (o *Options) polls() bool {
+	return o.Reader != "goroutine" && runtime.GOOS == "linux" && !o.secure()
+}
+
+func (o *Options) secure() bool { return o.TLSCert != "" }
 
 // Validate names all faults at once.
 func (o *Options) Validate() error {
@@ -66,6 +72,11 @@ func (o *Options) Validate() error {
 		fault("--reader %q: auto, epoll or goroutine", o.Reader)
 	case o.Reader == "epoll" && runtime.GOOS != "linux":
 		fault("--reader epoll: on Linux only; goroutine elsewhere")
+	case o.Reader == "epoll" && o.secure():
+		fault("--reader epoll: not with --tls-cert; TLS takes a goroutine for each connection")
+	}
+	if (o.TLSCert == "") != (o.TLSKey == "") {
+		fault("--tls-cert %q, --tls-key %q: both or none", o.TLSCert, o.TLSKey)
 	}
 	if err := api.Origins(o.Origin).Validate(); err != nil {
 		faults = append(faults, err)

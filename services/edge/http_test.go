@@ -3,7 +3,6 @@ package edge
 import (
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -14,14 +13,14 @@ import (
 
 func get(t *testing.T, e *running, method, path string, headers ...string) (int, http.Header, string) {
 	t.Helper()
-	req, err := http.NewRequest(method, "http://"+e.url+path, nil)
+	req, err := http.NewRequest(method, e.http()+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := 0; i < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
-	tr := &http.Transport{DisableKeepAlives: true}
+	tr := &http.Transport{DisableKeepAlives: true, TLSClientConfig: e.tls}
 	defer tr.CloseIdleConnections()
 	resp, err := (&http.Client{Transport: tr}).Do(req)
 	if err != nil {
@@ -82,10 +81,7 @@ func TestHTTP(t *testing.T) {
 func TestHandshakeHeaderLines(t *testing.T) {
 	r := newRegion(t)
 	e := startEdge(t, r)
-	c, err := net.Dial("tcp", e.url)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := e.dial(0)
 	defer c.Close()
 	fmt.Fprintf(c, "GET /v1/ws HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\nConnection: Upgrade\r\nUpgrade: foo, websocket\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
@@ -100,13 +96,14 @@ func TestNoRouterIsOneWait(t *testing.T) {
 	r := newRegion(t)
 	e := startEdge(t, r)
 	r.set(func() { r.mute = true })
-	defer http.DefaultClient.CloseIdleConnections()
+	web := &http.Client{Transport: &http.Transport{TLSClientConfig: e.tls}}
+	defer web.CloseIdleConnections()
 	const clients = 20
 	start := time.Now()
 	done := make(chan int, clients)
 	for range clients {
 		go func() {
-			resp, err := http.Get("http://" + e.url + session.PathSymbols)
+			resp, err := web.Get(e.http() + session.PathSymbols)
 			if err != nil {
 				done <- 0
 				return

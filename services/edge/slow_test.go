@@ -22,14 +22,8 @@ type rawClient struct {
 
 func dialRaw(t *testing.T, e *running) *rawClient {
 	t.Helper()
-	nc, err := net.Dial("tcp", e.url)
-	if err != nil {
-		t.Fatal(err)
-	}
+	nc := e.dial(4 << 10)
 	t.Cleanup(func() { _ = nc.Close() })
-	if err := nc.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
-		t.Fatal(err)
-	}
 	fmt.Fprint(nc, "GET /v1/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
 	c := &rawClient{t: t, nc: nc, br: bufio.NewReaderSize(nc, 512)}
 	resp, err := http.ReadResponse(c.br, nil)

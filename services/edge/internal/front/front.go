@@ -2,7 +2,9 @@ package front
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -35,7 +37,8 @@ const (
 // Options of a Front.
 type Options struct {
 	Listener net.Listener
-	Pollers  *socket.Pollers // they read handshakes (Linux); nil: net/http does
+	TLS      *tls.Config     // nil: plain
+	Pollers  *socket.Pollers // they read handshakes (Linux, plain); nil: net/http does
 	Log      *slog.Logger
 	Refused  func(code.Code) // counts
 }
@@ -67,9 +70,13 @@ func New(o Options) (*Front, error) {
 		MaxHeaderBytes: maxHeader,
 		Handler:        f,
 		ConnState:      f.state,
+		ErrorLog:       log.New(newFaults(o.Log), "", 0),
 	}
 	ln, stop := o.Listener, func() {}
-	if o.Pollers != nil {
+	switch {
+	case o.TLS != nil:
+		ln = secure{o.Listener, o.TLS}
+	case o.Pollers != nil:
 		var err error
 		if ln, stop, err = f.accept(); err != nil {
 			return nil, fmt.Errorf("accept connections: %w", err)

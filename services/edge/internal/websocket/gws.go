@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"encoding/binary"
 	"errors"
-	"net"
 	"net/http"
 	"time"
 
@@ -49,24 +48,18 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, o offer, b *buc
 		h.o.Refuse(w, http.StatusInternalServerError, code.Of(err))
 		return
 	}
-	tcp, ok := nc.(*net.TCPConn)
-	if !ok {
-		h.o.Release(b)
-		_ = nc.Close()
-		h.o.Log.Error("connection is no TCP connection", "remote", nc.RemoteAddr())
-		return
-	}
 	var pre []byte
 	if n := brw.Reader.Buffered(); n > 0 { // a client may speak right behind its handshake
 		p, _ := brw.Reader.Peek(n)
 		pre = append(pre, p...)
 	}
-	_ = tcp.SetDeadline(time.Time{})
+	_ = nc.SetDeadline(time.Time{})
 	s := b.Open(dialect(o.format))
-	c, err := socket.NewStream(tcp, pre, h.o.Pollers.Next(), s)
+	c, err := socket.NewStream(nc, pre, h.o.Pollers.Next(), s)
 	if err != nil {
 		h.o.Release(b)
-		_ = tcp.Close()
+		_ = nc.Close()
+		h.o.Log.Warn("client lost", "error", err)
 		return
 	}
 	// gws looks at the first line of a header alone, and for subprotocols by its own order: tell it what was found.
