@@ -103,7 +103,7 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 		return fmt.Errorf("make drop counter: %w", err)
 	}
 	defer e.drops.Close()
-	if e.maxConns, err = maxConns(cfg.MaxConns, deps.Log); err != nil {
+	if e.maxConns, err = maxConns(cfg.MaxConns, cfg.secure(), deps.Log); err != nil {
 		return err
 	}
 	metrics, err := newMetrics(meter, e)
@@ -147,6 +147,9 @@ func (e *edge) serve(ctx context.Context, addr string, stopWorkers func()) error
 	g.Go(func() error {
 		select {
 		case <-e.front.Done:
+			if gctx.Err() != nil { // it was told to end
+				return nil
+			}
 			return fmt.Errorf("serve clients: %w", e.front.Err)
 		case <-gctx.Done():
 			return nil

@@ -8,7 +8,7 @@ import (
 )
 
 // secure has each connection speak TLS. Its handshake is carried out by net/http, in the connection's own goroutine and
-// within requestTime.
+// within RequestTime.
 type secure struct {
 	net.Listener
 	config *tls.Config
