@@ -34,11 +34,16 @@ func get(t *testing.T, e *running, method, path string, headers ...string) (int,
 	return resp.StatusCode, resp.Header, string(p)
 }
 
+// websocketHeaders are those of a handshake.
+func websocketHeaders() []string {
+	return []string{"Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="}
+}
+
 func TestHTTP(t *testing.T) {
 	r := newRegion(t)
 	r.publish("BTC-USD", 1, "64123.50")
-	e := startEdge(t, r, func(c *Config) { c.Origin = []string{"http://localhost:*"}; c.MaxConns = 1 })
-	ws := []string{"Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="}
+	e := startEdge(t, r, func(c *Config) { c.Origin = []string{"http://localhost:*"} })
+	ws := websocketHeaders()
 	for _, x := range []struct {
 		name, method, path string
 		headers            []string
@@ -70,8 +75,12 @@ func TestHTTP(t *testing.T) {
 	if !strings.Contains(e.log.String(), "--origin") {
 		t.Error("the log does not name --origin")
 	}
+}
+
+func TestFull(t *testing.T) {
+	e := startEdge(t, newRegion(t), func(c *Config) { c.MaxConns = 1 })
 	dial(t, e, session.JSON)
-	status, head, body := get(t, e, "GET", "/v1/ws", ws...)
+	status, head, body := get(t, e, "GET", "/v1/ws", websocketHeaders()...)
 	if status != 503 || head.Get("Retry-After") == "" || !strings.Contains(body, `"too_many_clients"`) {
 		t.Errorf("full: %d %v %s", status, head, body)
 	}
