@@ -281,7 +281,7 @@ func startEdge(t *testing.T, r *region, change ...func(*Config)) *running {
 	t.Helper()
 	addr := freeAddr(t)
 	cfg := Config{Common: conf.Common{NATS: r.nats.URL(), Region: "local"},
-		Options: Options{Listen: addr, Name: "edge", WriteGap: 20 * time.Millisecond, Idle: time.Minute, Reader: reader()}}
+		Options: Options{Listen: addr, Name: "edge", WriteGap: 20 * time.Millisecond, Idle: time.Minute, Reader: reader(), Compression: "on"}}
 	for _, f := range change {
 		f(&cfg)
 	}

@@ -132,7 +132,8 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 // lease given up, the last bytes sent.
 func (e *edge) serve(ctx context.Context, addr string, stopWorkers func()) error {
 	log := e.deps.Log
-	ws := websocket.New(websocket.Options{Reserve: e.reserve, Release: e.release, Pollers: e.pollers, Log: log, Refuse: e.refuse})
+	ws := websocket.New(websocket.Options{Reserve: e.reserve, Release: e.release, Pollers: e.pollers, Deflate: e.cfg.Compression == "on",
+		Log: log, Refuse: e.refuse})
 	cache := newest.New(e.nc, subject.Region(e.cfg.Region))
 	e.front.Open(api.New(api.Options{Page: page.Handler(), WebSocket: ws, Origins: e.cfg.Origin, Log: log,
 		Live: e.live, All: cache.All, Refused: e.stats.CountRefused}), e.room)

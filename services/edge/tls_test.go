@@ -137,7 +137,7 @@ func TestTLSFlags(t *testing.T) {
 		{"c", "k", "goroutine", ""},
 		{"", "", "auto", ""},
 	} {
-		o := Options{Listen: ":8080", Name: "edge", Idle: time.Minute, Reader: x.reader, TLSCert: x.cert, TLSKey: x.key}
+		o := Options{Listen: ":8080", Name: "edge", Idle: time.Minute, Compression: "on", Reader: x.reader, TLSCert: x.cert, TLSKey: x.key}
 		if err := o.Validate(); (err == nil) != (x.want == "") || err != nil && !strings.Contains(err.Error(), x.want) {
 			t.Errorf("%+v: %v", x, err)
 		}

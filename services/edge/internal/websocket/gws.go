@@ -54,12 +54,17 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, o offer, b *buc
 		pre = append(pre, p...)
 	}
 	_ = nc.SetDeadline(time.Time{})
-	s := b.Open(dialect(o.format))
+	s := b.Open(o.dialect())
 	c, err := socket.NewStream(nc, pre, h.o.Pollers.Next(), s)
 	if err != nil {
 		h.o.Release(b)
 		_ = nc.Close()
 		h.o.Log.Warn("client lost", "error", err)
+		return
+	}
+	if o.deflate {
+		_ = c.Say(appendAccept(nil, r.Header.Get(keyHeader), o)) // if it fails the reader sees it
+		h.serve(c, s, b, h.newClient(s, o).readLoop)
 		return
 	}
 	// gws looks at the first line of a header alone, and for subprotocols by its own order: tell it what was found.
@@ -76,9 +81,14 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, o offer, b *buc
 		h.o.Release(b)
 		return
 	}
-	go func() { // Release counts it out
+	h.serve(c, s, b, func(*socket.Stream) { gc.readLoop(ws) })
+}
+
+// serve has read read the connection in a goroutine. Release counts it out.
+func (h *Handler) serve(c *socket.Stream, s *bucket.Session, b *bucket.Bucket, read func(*socket.Stream)) {
+	go func() {
 		s.Start(&c.Conn)
-		gc.readLoop(ws)
+		read(c)
 		s.Close()
 		c.Linger()
 		h.o.Release(b)
