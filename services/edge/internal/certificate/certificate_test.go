@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/pem"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -175,4 +176,44 @@ func TestWatch(t *testing.T) {
 	certtest.Write(t, certFile, cert)
 	certtest.Write(t, keyFile, key)
 	natstest.Eventually(t, wait, func() bool { return name(t, p, a) == "second" }, "the new pair is not taken")
+}
+
+// A handshake of both sides in one process: what a connection costs before it is one.
+func BenchmarkHandshake(b *testing.B) {
+	a := certtest.NewAuthority(b)
+	certFile, keyFile := a.Files("edge")
+	p, err := Load(certFile, keyFile, slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
+	server := p.Config()
+	for _, resumed := range []bool{false, true} {
+		b.Run(fmt.Sprintf("resumed=%t", resumed), func(b *testing.B) {
+			client := a.Client()
+			if resumed {
+				client.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				here, there := net.Pipe()
+				done := make(chan error, 1)
+				go func() {
+					s := tls.Server(there, server)
+					_, err := s.Write([]byte("x"))
+					done <- err
+				}()
+				c := tls.Client(here, client)
+				if _, err := c.Read(make([]byte, 1)); err != nil { // and the ticket before it
+					b.Fatal(err)
+				}
+				if err := <-done; err != nil {
+					b.Fatal(err)
+				}
+				if c.ConnectionState().DidResume != resumed && client.ClientSessionCache == nil {
+					b.Fatal("resumed")
+				}
+				_, _ = here.Close(), there.Close()
+			}
+		})
+	}
 }
