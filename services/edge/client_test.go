@@ -92,8 +92,8 @@ func dialStale(t *testing.T, e *running, f session.Format, stale bool) *client {
 	t.Helper()
 	c := &client{t: t, format: f, stale: stale, in: make(chan session.Message, 100000), closed: make(chan error, 1)}
 	var err error
-	c.conn, _, err = gws.NewClient(c, &gws.ClientOption{Addr: "ws://" + e.url + session.PathWS,
-		RequestHeader: map[string][]string{"Sec-WebSocket-Protocol": {f.String()}}})
+	c.conn, _, err = gws.NewClientFromConn(c, &gws.ClientOption{Addr: "ws://" + e.url + session.PathWS,
+		RequestHeader: map[string][]string{"Sec-WebSocket-Protocol": {f.String()}}}, e.dial(0))
 	if err != nil {
 		t.Fatalf("dial: %v", err)
 	}

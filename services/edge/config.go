@@ -15,14 +15,17 @@ import (
 
 // Options are the edge's own flags.
 type Options struct {
-	Listen    string        `name:"listen" default:"${listen}" help:"Where clients connect: WebSocket, HTTP and the page."`
-	Advertise string        `name:"advertise" help:"host:port at which clients reach this edge, for the registry's locate. Default: this host's name and the port of --listen."`
-	Name      string        `name:"name" default:"edge" help:"Name of this edge: 1 to 32 of a-z 0-9 -. Its id is the name and six characters made at start."`
-	WriteGap  time.Duration `name:"write-gap" default:"20ms" help:"Usual time between two writes to a connection that gave no max_rate; never less than three quarters of it. The first after a pause leaves at once."`
-	Idle      time.Duration `name:"idle" default:"60s" help:"A connection without a sign of life for so long is closed; it is pinged every 5/12 of it, 25 s."`
-	MaxConns  int           `name:"max-conns" help:"Most connections at a time; more get 503. Default: from the file limit (less 500) and the memory."`
-	Reader    string        `name:"reader" default:"auto" help:"What reads from clients: epoll (Linux only), or a goroutine for each connection, which takes 5 KB more each; auto is epoll on Linux."`
-	Origin    []string      `name:"origin" default:"${origin}" help:"Page of another host that may connect, e.g. https://app.example.com or http://localhost:*. May be repeated."`
+	Listen      string        `name:"listen" default:"${listen}" help:"Where clients connect: WebSocket, HTTP and the page."`
+	Advertise   string        `name:"advertise" help:"host:port at which clients reach this edge, for the registry's locate. Default: this host's name and the port of --listen."`
+	Name        string        `name:"name" default:"edge" help:"Name of this edge: 1 to 32 of a-z 0-9 -. Its id is the name and six characters made at start."`
+	WriteGap    time.Duration `name:"write-gap" default:"20ms" help:"Usual time between two writes to a connection that gave no max_rate; never less than three quarters of it. The first after a pause leaves at once."`
+	Idle        time.Duration `name:"idle" default:"60s" help:"A connection without a sign of life for so long is closed; it is pinged every 5/12 of it, 25 s."`
+	MaxConns    int           `name:"max-conns" help:"Most connections at a time; more get 503. Default: from the file limit (less 500) and the memory."`
+	Reader      string        `name:"reader" default:"auto" help:"What reads from clients: epoll (Linux only), or a goroutine for each connection, which takes 5 KB more each; auto is epoll on Linux."`
+	Compression string        `name:"compression" default:"on" help:"on or off: whether clients that ask for it may compress messages (permessage-deflate); ticks never are compressed."`
+	TLSCert     string        `name:"tls-cert" placeholder:"FILE" help:"PEM file with the certificate and what it is signed by, for wss and https; the port speaks nothing else then. Read again when it changes."`
+	TLSKey      string        `name:"tls-key" placeholder:"FILE" help:"PEM file with the certificate's private key."`
+	Origin      []string      `name:"origin" default:"${origin}" help:"Page of another host that may connect, e.g. https://app.example.com or http://localhost:*. May be repeated."`
 }
 
 // Config is the edge's whole configuration.
@@ -36,8 +39,12 @@ func Defaults() map[string]string {
 	return map[string]string{"ops": ":9091", "listen": ":8080", "origin": ""}
 }
 
-// polls tells whether pollers read from clients.
-func (o *Options) polls() bool { return o.Reader != "goroutine" && runtime.GOOS == "linux" }
+// polls tells whether pollers read from clients. crypto/tls can only be read by a goroutine.
+func (o *Options) polls() bool {
+	return o.Reader != "goroutine" && runtime.GOOS == "linux" && !o.secure()
+}
+
+func (o *Options) secure() bool { return o.TLSCert != "" }
 
 // Validate names all faults at once.
 func (o *Options) Validate() error {
@@ -66,6 +73,14 @@ func (o *Options) Validate() error {
 		fault("--reader %q: auto, epoll or goroutine", o.Reader)
 	case o.Reader == "epoll" && runtime.GOOS != "linux":
 		fault("--reader epoll: on Linux only; goroutine elsewhere")
+	case o.Reader == "epoll" && o.secure():
+		fault("--reader epoll: not with --tls-cert; TLS takes a goroutine for each connection")
+	}
+	if o.Compression != "on" && o.Compression != "off" {
+		fault("--compression %q: on or off", o.Compression)
+	}
+	if (o.TLSCert == "") != (o.TLSKey == "") {
+		fault("--tls-cert %q, --tls-key %q: both or none", o.TLSCert, o.TLSKey)
 	}
 	if err := api.Origins(o.Origin).Validate(); err != nil {
 		faults = append(faults, err)

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -22,6 +23,7 @@ import (
 	"github.com/tickfan/tickfan/proto/control"
 	"github.com/tickfan/tickfan/proto/subject"
 	"github.com/tickfan/tickfan/proto/tick"
+	"github.com/tickfan/tickfan/services/edge/internal/certtest"
 )
 
 const wait = 10 * time.Second
@@ -231,7 +233,34 @@ type running struct {
 	url  string // host:port
 	ops  *ops.Mux
 	log  *logBuffer
+	tls  *tls.Config // a client's; nil: plain
 	stop func() error
+}
+
+// http is what its URLs begin with.
+func (e *running) http() string {
+	if e.tls != nil {
+		return "https://" + e.url
+	}
+	return "http://" + e.url
+}
+
+// dial connects; buffer is for the socket to receive into, in bytes, 0 as the system has it.
+func (e *running) dial(buffer int) net.Conn {
+	e.t.Helper()
+	nc, err := net.Dial("tcp", e.url)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	if buffer > 0 {
+		if err := nc.(*net.TCPConn).SetReadBuffer(buffer); err != nil {
+			e.t.Fatal(err)
+		}
+	}
+	if e.tls == nil {
+		return nc
+	}
+	return tls.Client(nc, e.tls)
 }
 
 type logBuffer struct {
@@ -255,9 +284,15 @@ func startEdge(t *testing.T, r *region, change ...func(*Config)) *running {
 	t.Helper()
 	addr := freeAddr(t)
 	cfg := Config{Common: conf.Common{NATS: r.nats.URL(), Region: "local"},
-		Options: Options{Listen: addr, Name: "edge", WriteGap: 20 * time.Millisecond, Idle: time.Minute, Reader: os.Getenv(readerVar)}}
+		Options: Options{Listen: addr, Name: "edge", WriteGap: 20 * time.Millisecond, Idle: time.Minute, Reader: reader(), Compression: "on"}}
 	for _, f := range change {
 		f(&cfg)
+	}
+	var client *tls.Config
+	if os.Getenv(readerVar) == overTLS && cfg.TLSCert == "" {
+		a := certtest.NewAuthority(t)
+		cfg.TLSCert, cfg.TLSKey = a.Files("edge")
+		client = a.Client()
 	}
 	mux, err := ops.New("edge")
 	if err != nil {
@@ -270,7 +305,7 @@ func startEdge(t *testing.T, r *region, change ...func(*Config)) *running {
 	go func() {
 		done <- Run(ctx, cfg, Deps{Log: slog.New(slog.NewTextHandler(log, nil)), Ops: mux, Ready: func() { close(ready) }})
 	}()
-	e := &running{t: t, url: addr, ops: mux, log: log}
+	e := &running{t: t, url: addr, ops: mux, log: log, tls: client}
 	e.stop = sync.OnceValue(func() error {
 		cancel()
 		select {

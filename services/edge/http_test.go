@@ -3,7 +3,6 @@ package edge
 import (
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -14,14 +13,14 @@ import (
 
 func get(t *testing.T, e *running, method, path string, headers ...string) (int, http.Header, string) {
 	t.Helper()
-	req, err := http.NewRequest(method, "http://"+e.url+path, nil)
+	req, err := http.NewRequest(method, e.http()+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := 0; i < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
-	tr := &http.Transport{DisableKeepAlives: true}
+	tr := &http.Transport{DisableKeepAlives: true, TLSClientConfig: e.tls}
 	defer tr.CloseIdleConnections()
 	resp, err := (&http.Client{Transport: tr}).Do(req)
 	if err != nil {
@@ -35,11 +34,16 @@ func get(t *testing.T, e *running, method, path string, headers ...string) (int,
 	return resp.StatusCode, resp.Header, string(p)
 }
 
+// websocketHeaders are those of a handshake.
+func websocketHeaders() []string {
+	return []string{"Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="}
+}
+
 func TestHTTP(t *testing.T) {
 	r := newRegion(t)
 	r.publish("BTC-USD", 1, "64123.50")
 	e := startEdge(t, r, func(c *Config) { c.Origin = []string{"http://localhost:*"} })
-	ws := []string{"Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="}
+	ws := websocketHeaders()
 	for _, x := range []struct {
 		name, method, path string
 		headers            []string
@@ -71,9 +75,12 @@ func TestHTTP(t *testing.T) {
 	if !strings.Contains(e.log.String(), "--origin") {
 		t.Error("the log does not name --origin")
 	}
-	e = startEdge(t, r, func(c *Config) { c.MaxConns = 1 })
+}
+
+func TestFull(t *testing.T) {
+	e := startEdge(t, newRegion(t), func(c *Config) { c.MaxConns = 1 })
 	dial(t, e, session.JSON)
-	status, head, body := get(t, e, "GET", "/v1/ws", ws...)
+	status, head, body := get(t, e, "GET", "/v1/ws", websocketHeaders()...)
 	if status != 503 || head.Get("Retry-After") == "" || !strings.Contains(body, `"too_many_clients"`) {
 		t.Errorf("full: %d %v %s", status, head, body)
 	}
@@ -83,10 +90,7 @@ func TestHTTP(t *testing.T) {
 func TestHandshakeHeaderLines(t *testing.T) {
 	r := newRegion(t)
 	e := startEdge(t, r)
-	c, err := net.Dial("tcp", e.url)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := e.dial(0)
 	defer c.Close()
 	fmt.Fprintf(c, "GET /v1/ws HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\nConnection: Upgrade\r\nUpgrade: foo, websocket\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
@@ -101,13 +105,14 @@ func TestNoRouterIsOneWait(t *testing.T) {
 	r := newRegion(t)
 	e := startEdge(t, r)
 	r.set(func() { r.mute = true })
-	defer http.DefaultClient.CloseIdleConnections()
+	web := &http.Client{Transport: &http.Transport{TLSClientConfig: e.tls}}
+	defer web.CloseIdleConnections()
 	const clients = 20
 	start := time.Now()
 	done := make(chan int, clients)
 	for range clients {
 		go func() {
-			resp, err := http.Get("http://" + e.url + session.PathSymbols)
+			resp, err := web.Get(e.http() + session.PathSymbols)
 			if err != nil {
 				done <- 0
 				return

@@ -11,10 +11,12 @@ const (
 	spareFiles = 500
 	// connMemory is what a connection may cost, with room for its subscriptions and the kernel's buffers, in bytes.
 	connMemory = 32 << 10
+	// secureMemory is the same over TLS, which takes 22 KB before there is anything else, of them a goroutine's stack.
+	secureMemory = 56 << 10
 )
 
 // maxConns is how many connections this process can hold: as told, but never more than the file limit allows.
-func maxConns(asked int, log *slog.Logger) (int, error) {
+func maxConns(asked int, secure bool, log *slog.Logger) (int, error) {
 	files, err := fileLimit()
 	if err != nil {
 		return 0, fmt.Errorf("read file limit: %w", err)
@@ -29,8 +31,12 @@ func maxConns(asked int, log *slog.Logger) (int, error) {
 		}
 		return min(asked, most), nil
 	}
+	each := int64(connMemory)
+	if secure {
+		each = secureMemory
+	}
 	if m := memory(); m > 0 {
-		most = min(most, int(m/2/connMemory))
+		most = min(most, int(m/2/each))
 	}
 	return max(most, 1), nil
 }

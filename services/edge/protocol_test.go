@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -329,10 +328,7 @@ func TestHugeFrameEndsOnlyItself(t *testing.T) {
 func TestEarlyBytes(t *testing.T) {
 	r := newRegion(t)
 	e := startEdge(t, r)
-	nc, err := net.Dial("tcp", e.url)
-	if err != nil {
-		t.Fatal(err)
-	}
+	nc := e.dial(0)
 	defer nc.Close()
 	msg := `{"op":"ping","id":7}`
 	fmt.Fprintf(nc, "GET /v1/ws HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"+

@@ -25,6 +25,7 @@ import (
 	"github.com/tickfan/tickfan/proto/tick"
 	"github.com/tickfan/tickfan/services/edge/internal/api"
 	"github.com/tickfan/tickfan/services/edge/internal/bucket"
+	"github.com/tickfan/tickfan/services/edge/internal/certificate"
 	"github.com/tickfan/tickfan/services/edge/internal/front"
 	"github.com/tickfan/tickfan/services/edge/internal/lease"
 	"github.com/tickfan/tickfan/services/edge/internal/newest"
@@ -45,6 +46,7 @@ type edge struct {
 
 	stats    bucket.Stats
 	pollers  *socket.Pollers
+	cert     *certificate.Pair // nil: without TLS
 	front    *front.Front
 	now      func() int64
 	maxConns int
@@ -70,12 +72,17 @@ type edge struct {
 //	               └──► api (internal/api): page, /v1/ticks, /v1/symbols
 //	registry ◄── lease (internal/lease): heartbeat          registry ◄── bucket: interest
 func Run(ctx context.Context, cfg Config, deps Deps) error {
-	cond := deps.Ops.Condition("edge")
+	e := &edge{cfg: cfg, deps: deps, id: newID(cfg.Name), cond: deps.Ops.Condition("edge"), now: monotonic(time.Now())}
 	ln, err := ops.Listen("--listen", cfg.Listen)
 	if err != nil {
 		return err
 	}
-	e := &edge{cfg: cfg, deps: deps, id: newID(cfg.Name), cond: cond, now: monotonic(time.Now())}
+	if cfg.secure() {
+		if e.cert, err = certificate.Load(cfg.TLSCert, cfg.TLSKey, deps.Log); err != nil {
+			_ = ln.Close()
+			return err
+		}
+	}
 	if e.pollers, err = socket.NewPollers(cores(), e.now); err != nil {
 		_ = ln.Close()
 		return fmt.Errorf("make pollers: %w", err)
@@ -96,7 +103,7 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 		return fmt.Errorf("make drop counter: %w", err)
 	}
 	defer e.drops.Close()
-	if e.maxConns, err = maxConns(cfg.MaxConns, deps.Log); err != nil {
+	if e.maxConns, err = maxConns(cfg.MaxConns, cfg.secure(), deps.Log); err != nil {
 		return err
 	}
 	metrics, err := newMetrics(meter, e)
@@ -125,19 +132,26 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 // lease given up, the last bytes sent.
 func (e *edge) serve(ctx context.Context, addr string, stopWorkers func()) error {
 	log := e.deps.Log
-	ws := websocket.New(websocket.Options{Reserve: e.reserve, Release: e.release, Pollers: e.pollers, Log: log, Refuse: e.refuse})
+	ws := websocket.New(websocket.Options{Reserve: e.reserve, Release: e.release, Pollers: e.pollers, Deflate: e.cfg.Compression == "on",
+		Log: log, Refuse: e.refuse})
 	cache := newest.New(e.nc, subject.Region(e.cfg.Region))
 	ranges := newest.NewRanges(e.nc, subject.Region(e.cfg.Region))
 	e.front.Open(api.New(api.Options{Page: page.Handler(), WebSocket: ws, Origins: e.cfg.Origin, Log: log,
 		Live: e.live, All: cache.All, Range: ranges.Get, Refused: e.stats.CountRefused}), e.room)
-	log.Info("listening", "edge", e.id, "address", addr, "advertise", e.address(addr), "max_conns", e.maxConns)
+	log.Info("listening", "edge", e.id, "address", addr, "tls", e.cert != nil, "advertise", e.address(addr), "max_conns", e.maxConns)
 	l := lease.New(lease.Options{NATS: e.nc, Region: subject.Region(e.cfg.Region), Log: log,
 		State: func() control.Heartbeat { return e.state(addr) }, Lost: e.lost, Ready: e.leased})
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { l.Run(gctx); return nil })
+	if e.cert != nil {
+		g.Go(func() error { e.cert.Watch(gctx); return nil })
+	}
 	g.Go(func() error {
 		select {
 		case <-e.front.Done:
+			if gctx.Err() != nil { // it was told to end
+				return nil
+			}
 			return fmt.Errorf("serve clients: %w", e.front.Err)
 		case <-gctx.Done():
 			return nil
@@ -159,6 +173,9 @@ func (e *edge) newFront(ln net.Listener) (*front.Front, error) {
 	o := front.Options{Listener: ln, Log: e.deps.Log, Refused: e.stats.CountRefused}
 	if e.cfg.polls() {
 		o.Pollers = e.pollers
+	}
+	if e.cert != nil {
+		o.TLS = e.cert.Config()
 	}
 	return front.New(o)
 }

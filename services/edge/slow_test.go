@@ -22,21 +22,22 @@ type rawClient struct {
 
 func dialRaw(t *testing.T, e *running) *rawClient {
 	t.Helper()
-	nc, err := net.Dial("tcp", e.url)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c, _ := handshake(t, e, "")
+	return c
+}
+
+// handshake is dialRaw with more lines of header; it gives the answer too.
+func handshake(t *testing.T, e *running, lines string) (*rawClient, *http.Response) {
+	t.Helper()
+	nc := e.dial(4 << 10)
 	t.Cleanup(func() { _ = nc.Close() })
-	if err := nc.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
-		t.Fatal(err)
-	}
-	fmt.Fprint(nc, "GET /v1/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+	fmt.Fprint(nc, "GET /v1/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"+lines+"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
 	c := &rawClient{t: t, nc: nc, br: bufio.NewReaderSize(nc, 512)}
 	resp, err := http.ReadResponse(c.br, nil)
 	if err != nil || resp.StatusCode != 101 {
 		t.Fatalf("%v %v", resp, err)
 	}
-	return c
+	return c, resp
 }
 
 func (c *rawClient) say(text string) {
@@ -66,6 +67,13 @@ func (c *rawClient) next() session.Message {
 
 func (c *rawClient) frame() (p []byte, op byte) {
 	c.t.Helper()
+	first, p := c.whole()
+	return p, first & 15
+}
+
+// whole is a frame with its first byte as it is.
+func (c *rawClient) whole() (first byte, p []byte) {
+	c.t.Helper()
 	b := func() int {
 		x, err := c.br.ReadByte()
 		if err != nil {
@@ -73,7 +81,7 @@ func (c *rawClient) frame() (p []byte, op byte) {
 		}
 		return int(x)
 	}
-	op = byte(b()) & 15
+	first = byte(b())
 	n := b()
 	if n == 126 {
 		n = b()<<8 | b()
@@ -81,7 +89,7 @@ func (c *rawClient) frame() (p []byte, op byte) {
 	for range n {
 		p = append(p, byte(b()))
 	}
-	return p, op
+	return first, p
 }
 
 // A client that stops reading and then goes on is not closed, holds nobody up, and finds the newest values behind at most

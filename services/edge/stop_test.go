@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -24,10 +23,7 @@ import (
 func TestStopsWhenAllIsAway(t *testing.T) {
 	r := newRegion(t)
 	e := startEdge(t, r)
-	half, err := net.Dial("tcp", e.url)
-	if err != nil {
-		t.Fatal(err)
-	}
+	half := e.dial(0)
 	defer half.Close()
 	if _, err := io.WriteString(half, "GET / HTTP/1.1\r\nHost:"); err != nil {
 		t.Fatal(err)

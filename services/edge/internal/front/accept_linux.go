@@ -11,16 +11,11 @@ import (
 	"slices"
 	"sync"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/tickfan/tickfan/services/edge/internal/socket"
 )
-
-// again is how long to wait before more connections are taken when there are too many, or when the system gives none for
-// lack of files or memory.
-const again = 50 * time.Millisecond
 
 // accept takes connections and has the pollers read their handshakes. Those that turn out to be plain HTTP come out of ln.
 func (f *Front) accept() (ln net.Listener, stop func(), err error) {
@@ -63,16 +58,18 @@ func (f *Front) take(listener syscall.RawConn, h *handshakes) {
 		switch errno {
 		case nil:
 			f.arrived()
-			if f.o.Pollers.Next().Adopt(fd, h, requestTime) != nil {
+			if f.o.Pollers.Next().Adopt(fd, h, f.o.RequestTime) != nil {
 				f.conns.Add(-1)
 			}
-			for f.crowded() {
-				time.Sleep(again)
+			if !f.wait() {
+				return
 			}
 		case unix.ECONNABORTED, unix.EINTR:
 		default:
 			f.o.Log.Warn("no more connections can be accepted now; they wait", "error", os.NewSyscallError("accept4", errno))
-			time.Sleep(again)
+			if !f.pause() {
+				return
+			}
 		}
 	}
 }
@@ -153,6 +150,10 @@ func (r *replay) Read(p []byte) (int, error) {
 	}
 	return r.Conn.Read(p)
 }
+
+// CloseWrite is what net/http ends a connection with on which the client still speaks: an answer that is followed by a
+// reset may never be read.
+func (r *replay) CloseWrite() error { return r.Conn.(*net.TCPConn).CloseWrite() }
 
 // listener gives net/http the connections that are its.
 type listener struct {

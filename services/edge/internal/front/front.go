@@ -1,13 +1,17 @@
 package front
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
 	"runtime"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,7 +21,7 @@ import (
 )
 
 const (
-	// requestTime is how long a client may take to send a request, and again to read its answer.
+	// requestTime is Options.RequestTime where none is given.
 	requestTime = 10 * time.Second
 	// shutdownTime is how long a plain HTTP request may still take at the end.
 	shutdownTime = time.Second
@@ -31,14 +35,23 @@ const (
 	// storm connections the memory goes back to the system when none has come for calm.
 	storm = 1000
 	calm  = 2 * time.Second
+
+	// again is how long to wait before more connections are taken when there are too many, or when the system gives none
+	// for lack of files or memory.
+	again = 50 * time.Millisecond
 )
 
 // Options of a Front.
 type Options struct {
 	Listener net.Listener
-	Pollers  *socket.Pollers // they read handshakes (Linux); nil: net/http does
+	TLS      *tls.Config     // nil: plain
+	Pollers  *socket.Pollers // they read handshakes (Linux, plain); nil: net/http does
 	Log      *slog.Logger
 	Refused  func(code.Code) // counts
+
+	// RequestTime is how long a client may take for its TLS handshake, to send a request, and again to read its answer;
+	// 10 seconds when it is 0.
+	RequestTime time.Duration
 }
 
 // Front is the edge's server. It answers from the moment that its port is taken: with 503 until the edge can serve, so
@@ -48,9 +61,11 @@ type Front struct {
 	srv   *http.Server
 	open  atomic.Pointer[opened]
 	stop  func() // ends the accepting of connections
+	ends  chan struct{}
 	conns atomic.Int64
 	storm atomic.Int64 // connections since memory was last given back
 	calm  *time.Timer
+	once  sync.Once
 
 	// Done is closed when it serves no more; Err says why, by then.
 	Done chan struct{}
@@ -59,18 +74,23 @@ type Front struct {
 
 // New serves o.Listener until Close.
 func New(o Options) (*Front, error) {
-	f := &Front{o: o, Done: make(chan struct{})}
+	o.RequestTime = cmp.Or(o.RequestTime, requestTime)
+	f := &Front{o: o, ends: make(chan struct{}), Done: make(chan struct{})}
 	f.calm = time.AfterFunc(calm, f.free)
 	f.srv = &http.Server{
-		ReadTimeout:    requestTime,
-		WriteTimeout:   requestTime,
+		ReadTimeout:    o.RequestTime,
+		WriteTimeout:   o.RequestTime,
 		IdleTimeout:    time.Minute,
 		MaxHeaderBytes: maxHeader,
 		Handler:        f,
 		ConnState:      f.state,
+		ErrorLog:       log.New(newFaults(o.Log), "", 0),
 	}
-	ln, stop := o.Listener, func() {}
-	if o.Pollers != nil {
+	ln, stop := net.Listener(patient{o.Listener, f}), func() {}
+	switch {
+	case o.TLS != nil:
+		ln = secure{ln, o.TLS}
+	case o.Pollers != nil:
 		var err error
 		if ln, stop, err = f.accept(); err != nil {
 			return nil, fmt.Errorf("accept connections: %w", err)
@@ -121,6 +141,39 @@ func (f *Front) crowded() bool {
 	return o != nil && o.room() < -spare
 }
 
+// wait returns when there are not too many connections, or none are accepted any more: false.
+func (f *Front) wait() bool {
+	for f.crowded() {
+		if !f.pause() {
+			return false
+		}
+	}
+	return true
+}
+
+// pause is a moment; false: the end came.
+func (f *Front) pause() bool {
+	select {
+	case <-f.ends:
+		return false
+	case <-time.After(again):
+		return true
+	}
+}
+
+// patient accepts when there are not too many connections.
+type patient struct {
+	net.Listener
+	f *Front
+}
+
+func (p patient) Accept() (net.Conn, error) {
+	if !p.f.wait() {
+		return nil, net.ErrClosed
+	}
+	return p.Listener.Accept()
+}
+
 // state counts net/http's connections.
 func (f *Front) state(_ net.Conn, s http.ConnState) {
 	switch s {
@@ -148,6 +201,7 @@ func (f *Front) free() {
 
 // Close ends it; who has not finished his request in shutdownTime is cut off.
 func (f *Front) Close() {
+	f.once.Do(func() { close(f.ends) })
 	f.stop()
 	f.calm.Stop()
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTime)

@@ -35,7 +35,7 @@ type Conn struct {
 	alive  atomic.Int64 // when the client last gave a sign of life, the poller's clock
 
 	mu      sync.Mutex
-	out     []byte // outbox: the rest of a cut frame, then answers and control frames
+	out     []byte // outbox: the rest of a cut frame, then answers and control frames; with TLS: what is encrypted
 	fd      int32  // -1 when closed; used only under mu or by the poller's loop
 	blocked bool   // the kernel refused bytes; the poller will tell
 	closing bool   // a close frame was written or queued, or the socket is broken
@@ -59,6 +59,21 @@ func (c *Conn) sayLocked(frame []byte) error {
 		return ErrClosed
 	}
 	last := len(frame) > 0 && frame[0] == opClose
+	if err := c.putLocked(frame, last); err != nil {
+		return err
+	}
+	if last {
+		c.closing = true
+		c.wakeLocked()
+	}
+	return nil
+}
+
+// putLocked sends a frame or has it wait.
+func (c *Conn) putLocked(frame []byte, last bool) error {
+	if t := c.secured(); t != nil {
+		return t.sayLocked(c, frame, last)
+	}
 	n := 0
 	if len(c.out) == 0 && !c.blocked {
 		var err error
@@ -74,18 +89,39 @@ func (c *Conn) sayLocked(frame []byte) error {
 		c.out = append(c.out, frame[n:]...)
 		c.blockLocked()
 	}
-	if last {
-		c.closing = true
-		c.wakeLocked()
-	}
 	return nil
+}
+
+// secured is the connection's TLS; nil: it has none.
+func (c *Conn) secured() *secured {
+	if c.stream == nil {
+		return nil
+	}
+	return c.stream.secured
+}
+
+// pendingLocked tells whether anything waits to be sent before ticks.
+func (c *Conn) pendingLocked() bool {
+	if t := c.secured(); t != nil && len(t.plain) > 0 {
+		return true
+	}
+	return len(c.out) > 0
 }
 
 // SayIfIdle is Say for a frame that is worth nothing to a client with a full pipe (a ping): false, it is left out then.
 func (c *Conn) SayIfIdle(frame []byte) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.blocked && len(c.out) == 0 && c.sayLocked(frame) == nil
+	if c.blocked || c.pendingLocked() {
+		return false
+	}
+	if c.secured() != nil { // a socket without TLS would refuse it
+		var raw rawWrite
+		if sent, err := raw.sent(c); err != nil || !sent {
+			return false
+		}
+	}
+	return c.sayLocked(frame) == nil
 }
 
 // End writes a close frame as the last one. What the client still sends is dropped until it closes too; two seconds at
@@ -109,6 +145,7 @@ type Flush struct {
 	Frames []byte  // ready frames, one after the other
 	Ends   []int32 // where each frame ends in Frames
 	joined []byte  // outbox and Frames, when both have bytes
+	sealed []byte  // the same, encrypted
 	raw    rawWrite
 }
 
@@ -125,7 +162,8 @@ type Result struct {
 }
 
 // WriteFrames writes the outbox and f's frames in one system call. What the kernel does not take stays the caller's,
-// except the rest of a frame that was cut: the client has its beginning, so its end has to come first next time.
+// except the rest of a frame that was cut: the client has its beginning, so its end has to come first next time. With TLS
+// that is the rest of all frames.
 func (c *Conn) WriteFrames(f *Flush) (Result, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -134,6 +172,9 @@ func (c *Conn) WriteFrames(f *Flush) (Result, error) {
 		return Result{}, ErrClosed
 	case c.blocked:
 		return Result{Blocked: true}, nil
+	}
+	if t := c.secured(); t != nil {
+		return t.writeLocked(c, f)
 	}
 	p, base := f.Frames, len(c.out)
 	if base > 0 {
@@ -197,6 +238,9 @@ func (c *Conn) blockLocked() {
 func (c *Conn) breakLocked() {
 	c.closing, c.broken = true, true
 	c.out = nil
+	if t := c.secured(); t != nil {
+		t.plain = nil
+	}
 	c.wakeLocked()
 	c.endLocked()
 }

@@ -19,6 +19,7 @@ func prepare(fd int) error {
 // one in its life and no write allocates.
 type rawWrite struct {
 	p   []byte
+	ask bool // how much is unsent, rather than write p
 	n   int
 	err error
 	f   func(fd uintptr) bool
@@ -29,14 +30,28 @@ func (w *rawWrite) write(c *Conn, p []byte) (int, error) {
 	if c.stream == nil {
 		return send(uintptr(c.fd), p) // under c.mu nobody closes it
 	}
+	return w.do(c.stream, p, false)
+}
+
+// sent tells whether the kernel has sent all that a Stream gave it: it would take more.
+func (w *rawWrite) sent(c *Conn) (bool, error) {
+	n, err := w.do(c.stream, nil, true)
+	return n == 0, err
+}
+
+func (w *rawWrite) do(s *Stream, p []byte, ask bool) (int, error) {
 	if w.f == nil {
 		w.f = func(fd uintptr) bool {
-			w.n, w.err = send(fd, w.p)
+			if w.ask {
+				w.n, w.err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQNSD)
+			} else {
+				w.n, w.err = send(fd, w.p)
+			}
 			return true
 		}
 	}
-	w.p = p
-	err := c.stream.rc.Write(w.f)
+	w.p, w.ask = p, ask
+	err := s.rc.Write(w.f)
 	w.p = nil
 	if err != nil {
 		return 0, err

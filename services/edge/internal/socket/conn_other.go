@@ -47,6 +47,9 @@ func (w *rawWrite) write(c *Conn, p []byte) (int, error) {
 	return w.n, w.err
 }
 
+// sent is Linux's: elsewhere the kernel is asked by writing.
+func (w *rawWrite) sent(*Conn) (bool, error) { return true, nil }
+
 // Poller waits for each refused socket in a goroutine of its own. That goroutine holds the descriptor's write lock, so
 // nobody else may call RawConn.Write meanwhile: Conn.blocked sees to it.
 type Poller struct {

@@ -17,7 +17,7 @@ func moreWays() []way { return []way{polled(&collector{})} }
 
 // polled is a connection that the poller reads.
 func polled(r *collector) way {
-	return way{"polled", func(t *testing.T, s *net.TCPConn, p *Poller, o *owner) *Conn {
+	return way{name: "polled", open: func(t *testing.T, s *net.TCPConn, p *Poller, o *owner) *Conn {
 		t.Helper()
 		fd := dup(t, s)
 		r.owner = o
@@ -153,7 +153,7 @@ func TestOneRequestAtATime(t *testing.T) {
 func TestTimeLimit(t *testing.T) {
 	limited := func(r *collector) way {
 		w := polled(r)
-		return way{w.name, func(t *testing.T, s *net.TCPConn, p *Poller, o *owner) *Conn {
+		return way{name: w.name, open: func(t *testing.T, s *net.TCPConn, p *Poller, o *owner) *Conn {
 			r.owner = o
 			if err := p.Adopt(dup(t, s), r, 20*time.Millisecond); err != nil {
 				t.Fatal(err)

@@ -1,14 +1,16 @@
 package socket
 
 import (
+	"crypto/tls"
+	"fmt"
 	"io"
 	"net"
 	"syscall"
 	"time"
 )
 
-// Stream is a Conn that a goroutine reads, as a net.Conn for gws and for crypto/tls. gws calls Write under a lock of its
-// own, so nothing of gws is called under ours.
+// Stream is a Conn that a goroutine reads, as a net.Conn for gws. gws calls Write under a lock of its own, so nothing of
+// gws is called under ours.
 type Stream struct {
 	Conn
 	*net.TCPConn
@@ -16,15 +18,31 @@ type Stream struct {
 	pre     []byte        // bytes that came with the handshake, read before the socket's
 	drained chan struct{} // closed when the outbox empties; made by who waits
 	armed   bool          // the poller has seen this socket
+	secured *secured      // nil: without TLS
 }
 
-// NewStream takes over tcp. pre are bytes already read from it.
-func NewStream(tcp *net.TCPConn, pre []byte, p *Poller, owner Owner) (*Stream, error) {
-	rc, err := tcp.SyscallConn()
+// NewStream takes over nc, a *net.TCPConn or what NewTLS made of one. pre are bytes already read from it. Nothing of nc
+// may be used any more, and no deadline may be left.
+func NewStream(nc net.Conn, pre []byte, p *Poller, owner Owner) (*Stream, error) {
+	s := &Stream{pre: pre}
+	var line *Line
+	switch c := nc.(type) {
+	case *net.TCPConn:
+		s.TCPConn = c
+	case *tls.Conn:
+		var ok bool
+		if line, ok = c.NetConn().(*Line); !ok {
+			return nil, fmt.Errorf("take over TLS: its connection is a %T", c.NetConn())
+		}
+		s.TCPConn, s.secured = line.TCPConn, &secured{tls: c, line: line}
+	default:
+		return nil, fmt.Errorf("take over connection: it is a %T", nc)
+	}
+	rc, err := s.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	s := &Stream{TCPConn: tcp, rc: rc, pre: pre}
+	s.rc = rc
 	s.owner, s.poller, s.stream = owner, p, s
 	if err := rc.Control(func(fd uintptr) { s.fd = int32(fd); err = prepare(int(fd)) }); err != nil {
 		return nil, err
@@ -33,6 +51,9 @@ func NewStream(tcp *net.TCPConn, pre []byte, p *Poller, owner Owner) (*Stream, e
 		return nil, err
 	}
 	s.alive.Store(p.now())
+	if line != nil {
+		line.stream = s
+	}
 	return s, nil
 }
 
@@ -41,6 +62,18 @@ func (s *Stream) Read(p []byte) (int, error) {
 	if n := s.replay(p); n > 0 {
 		return n, nil
 	}
+	if s.secured == nil {
+		return s.readSocket(p)
+	}
+	n, err := s.secured.tls.Read(p)
+	if s.await() {
+		return 0, ErrClosed
+	}
+	return n, err
+}
+
+// readSocket reads what came, encrypted or not.
+func (s *Stream) readSocket(p []byte) (int, error) {
 	n, err := s.TCPConn.Read(p)
 	if n > 0 {
 		s.alive.Store(s.poller.now())
@@ -67,7 +100,7 @@ func (s *Stream) replay(p []byte) int {
 func (s *Stream) await() (closing bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.out) > 0 && !s.closing {
+	for s.pendingLocked() && !s.closing {
 		wait := s.waitLocked()
 		s.mu.Unlock()
 		<-wait
@@ -125,6 +158,9 @@ func (s *Stream) Linger() {
 	defer timeout.Stop()
 	s.mu.Lock()
 	s.closing = true
+	if s.secured != nil {
+		s.secured.endLocked(&s.Conn)
+	}
 	if len(s.out) > 0 && !s.blocked {
 		s.flushLocked()
 	}

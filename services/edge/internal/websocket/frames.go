@@ -20,22 +20,23 @@ const (
 
 // frame is one frame of a client.
 //
-//	byte 0: FIN, three reserved bits, opcode    byte 1: mask bit, length up to 125 | 126 | 127
+//	byte 0: FIN, RSV1 to 3, opcode              byte 1: mask bit, length up to 125 | 126 | 127
 //	126: 2 bytes of length    127: 8 bytes      4 bytes of mask      payload
 type frame struct {
-	op      byte
-	fin     bool
-	payload []byte // unmasked in place
+	op       byte
+	fin      bool
+	deflated bool   // RSV1
+	payload  []byte // unmasked in place
 }
 
 // parse takes the first frame off p. size 0: it is not whole yet. What RFC 6455 or a limit forbids is told as soon as it
 // can be seen, by the close code that it ends the connection with: no memory is ever reserved from a length that a client
-// declares.
-func parse(p []byte) (f frame, size int, fault code.Close) {
+// declares. deflate: compression has been agreed on.
+func parse(p []byte, deflate bool) (f frame, size int, fault code.Close) {
 	if len(p) < 2 {
 		return f, 0, 0
 	}
-	f.op, f.fin = p[0]&15, p[0]&0x80 != 0
+	f.op, f.fin, f.deflated = p[0]&15, p[0]&0x80 != 0, p[0]&rsv1 != 0
 	n, head := int(p[1]&0x7f), 2
 	switch n {
 	case 126:
@@ -56,7 +57,8 @@ func parse(p []byte) (f frame, size int, fault code.Close) {
 	switch {
 	case n > session.MaxMessage:
 		return f, 0, code.TooBig
-	case p[0]&0x70 != 0, p[1]&0x80 == 0, // reserved bits; no mask
+	case p[0]&0x30 != 0, p[1]&0x80 == 0, // reserved bits; no mask
+		f.deflated && (!deflate || control || f.op == opContinuation),
 		control && (!f.fin || n > maxControl || f.op > opPong),
 		!control && f.op > opBinary:
 		return f, 0, code.ProtocolError
@@ -83,8 +85,9 @@ func unmask(p []byte, key [4]byte) {
 
 // fragments is a message of several frames, as far as it has come.
 type fragments struct {
-	op      byte
-	payload []byte
+	op       byte
+	deflated bool
+	payload  []byte
 }
 
 // join puts data frames together. whole: f is a message; else more has to come. Most messages have one frame, and then
@@ -96,7 +99,7 @@ func join(m **fragments, f *frame) (whole bool, fault code.Close) {
 	case !started && f.fin:
 		return true, 0
 	case !started:
-		*m = &fragments{op: f.op}
+		*m = &fragments{op: f.op, deflated: f.deflated}
 	}
 	if len((*m).payload)+len(f.payload) > session.MaxMessage {
 		return false, code.TooBig
@@ -105,7 +108,7 @@ func join(m **fragments, f *frame) (whole bool, fault code.Close) {
 	if !f.fin {
 		return false, 0
 	}
-	f.op, f.payload = (*m).op, (*m).payload
+	f.op, f.deflated, f.payload = (*m).op, (*m).deflated, (*m).payload
 	*m = nil
 	return true, 0
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"encoding/binary"
 	"errors"
-	"net"
 	"net/http"
 	"time"
 
@@ -49,24 +48,23 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, o offer, b *buc
 		h.o.Refuse(w, http.StatusInternalServerError, code.Of(err))
 		return
 	}
-	tcp, ok := nc.(*net.TCPConn)
-	if !ok {
-		h.o.Release(b)
-		_ = nc.Close()
-		h.o.Log.Error("connection is no TCP connection", "remote", nc.RemoteAddr())
-		return
-	}
 	var pre []byte
 	if n := brw.Reader.Buffered(); n > 0 { // a client may speak right behind its handshake
 		p, _ := brw.Reader.Peek(n)
 		pre = append(pre, p...)
 	}
-	_ = tcp.SetDeadline(time.Time{})
-	s := b.Open(dialect(o.format))
-	c, err := socket.NewStream(tcp, pre, h.o.Pollers.Next(), s)
+	_ = nc.SetDeadline(time.Time{})
+	s := b.Open(o.dialect())
+	c, err := socket.NewStream(nc, pre, h.o.Pollers.Next(), s)
 	if err != nil {
 		h.o.Release(b)
-		_ = tcp.Close()
+		_ = nc.Close()
+		h.o.Log.Warn("client lost", "error", err)
+		return
+	}
+	if o.deflate {
+		_ = c.Say(appendAccept(nil, r.Header.Get(keyHeader), o)) // if it fails the reader sees it
+		h.serve(c, s, b, h.newClient(s, o).readLoop)
 		return
 	}
 	// gws looks at the first line of a header alone, and for subprotocols by its own order: tell it what was found.
@@ -82,9 +80,14 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, o offer, b *buc
 		h.o.Release(b)
 		return
 	}
-	go func() { // Release counts it out
+	h.serve(c, s, b, func(*socket.Stream) { readLoop(ws, s) })
+}
+
+// serve has read read the connection in a goroutine. Release counts it out.
+func (h *Handler) serve(c *socket.Stream, s *bucket.Session, b *bucket.Bucket, read func(*socket.Stream)) {
+	go func() {
 		s.Start(&c.Conn)
-		readLoop(ws, s)
+		read(c)
 		s.Close()
 		c.Linger()
 		h.o.Release(b)

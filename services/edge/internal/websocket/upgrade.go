@@ -1,6 +1,8 @@
 package websocket
 
 import (
+	"crypto/sha1"
+	"encoding/base64"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -17,6 +19,7 @@ type Options struct {
 	Reserve func() *bucket.Bucket // gives a bucket with a place taken, or nil when the edge stops
 	Release func(*bucket.Bucket)  // gives the place back; nothing of the connection is left then
 	Pollers *socket.Pollers
+	Deflate bool // agree to permessage-deflate
 	Log     *slog.Logger
 	Refuse  func(w http.ResponseWriter, status int, e *code.Error)
 }
@@ -25,6 +28,7 @@ type Options struct {
 type Handler struct {
 	o         Options
 	upgraders upgraders
+	inflaters inflaters
 }
 
 // New makes a handler.
@@ -43,6 +47,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			code.Quote(strings.Join(r.Header.Values(subprotocolHeader), ", ")), strings.Join(session.Subprotocols[:], ", ")))
 		return
 	}
+	o.deflate = h.o.Deflate && offersDeflate(r.Header)
 	b := h.o.Reserve()
 	if b == nil {
 		w.Header().Set("Retry-After", "1")
@@ -81,8 +86,30 @@ func hasToken(h http.Header, name, token string) bool {
 
 // offer is what a client and we agree on. named: the client offered subprotocols, so that the answer names one.
 type offer struct {
-	format session.Format
-	named  bool
+	format  session.Format
+	named   bool
+	deflate bool // permessage-deflate
+}
+
+func (o offer) dialect() bucket.Dialect {
+	if o.deflate {
+		return deflating{dialect(o.format)}
+	}
+	return dialect(o.format)
+}
+
+// appendAccept appends the answer to a handshake (RFC 6455, 4.2.2).
+func appendAccept(dst []byte, key string, o offer) []byte {
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
+	dst = base64.StdEncoding.AppendEncode(dst, sum[:])
+	if o.named {
+		dst = append(append(dst, "\r\nSec-WebSocket-Protocol: "...), o.format.String()...)
+	}
+	if o.deflate {
+		dst = append(dst, "\r\nSec-WebSocket-Extensions: "+deflateAnswer...)
+	}
+	return append(dst, "\r\n\r\n"...)
 }
 
 // choose gives the first that we know of what the client offers, whose order is his preference; JSON when he offers none.
@@ -92,7 +119,7 @@ func choose(h http.Header) (o offer, ok bool) {
 		for p := range strings.SplitSeq(v, ",") {
 			o.named = true
 			if i := slices.Index(session.Subprotocols[:], strings.TrimSpace(p)); i >= 0 {
-				return offer{session.Format(i), true}, true
+				return offer{format: session.Format(i), named: true}, true
 			}
 		}
 	}

@@ -1,0 +1,3 @@
+package front
+
+func accepting() []string { return []string{byPollers, byHTTP, overTLS} }
