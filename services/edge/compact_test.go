@@ -2,7 +2,6 @@ package edge
 
 import (
 	"fmt"
-	"net"
 	"testing"
 
 	"github.com/lxzan/gws"
@@ -130,13 +129,11 @@ func TestCompactStalledClient(t *testing.T) {
 	}
 	stalled := &client{t: t, format: session.Compact, in: make(chan session.Message, 100000), closed: make(chan error, 1)}
 	var err error
-	stalled.conn, _, err = gws.NewClient(stalled, &gws.ClientOption{Addr: "ws://" + e.url + session.PathWS, ReadBufferSize: 512,
-		RequestHeader: map[string][]string{"Sec-WebSocket-Protocol": {session.Compact.String()}}})
+	nc := e.dial(4 << 10)
+	t.Cleanup(func() { _ = nc.Close() })
+	stalled.conn, _, err = gws.NewClientFromConn(stalled, &gws.ClientOption{Addr: "ws://" + e.url + session.PathWS, ReadBufferSize: 512,
+		RequestHeader: map[string][]string{"Sec-WebSocket-Protocol": {session.Compact.String()}}}, nc)
 	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = stalled.conn.NetConn().Close() })
-	if err := stalled.conn.NetConn().(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
 		t.Fatal(err)
 	}
 	stalled.send(session.Request{Op: session.OpSubscribe, Symbols: names})
