@@ -2,6 +2,9 @@ import { Row } from './row.js';
 
 const ORDER_EVERY = 2_000; // ms: rows that jump about cannot be read
 const LINES_A_FRAME = 16; // lines drawn in one frame; the others wait for the next
+const FADES_A_FRAME = 8; // prices that fade further in one frame: few do smoothly, of many each in its turn
+
+const calm = matchMedia('(prefers-reduced-motion: reduce)');
 
 // Board is the table of rows: what is on it, in which order, and what must be drawn in the next frame.
 export class Board {
@@ -13,6 +16,7 @@ export class Board {
   #order = []; // as shown
   #dirty = new Set();
   #lines = new Set(); // rows whose line is to be drawn
+  #fading = new Set(); // rows whose price stands out, that which has waited longest first
   #frame = 0;
   #flash = true; // false for what piled up while nobody looked
   #ordered = 0;
@@ -56,14 +60,15 @@ export class Board {
       this.#rows.delete(symbol);
       this.#dirty.delete(row);
       this.#lines.delete(row);
+      this.#fading.delete(row);
     }
     this.#order = this.#order.filter((row) => this.#rows.has(row.instrument.symbol));
   }
 
-  // touch has a row drawn in the next frame.
+  // touch has a row drawn in the next frame, or when it comes into sight.
   touch(symbol) {
     const row = this.#rows.get(symbol);
-    if (!row) return;
+    if (!row?.seen) return;
     this.#dirty.add(row);
     this.#schedule();
   }
@@ -118,7 +123,7 @@ export class Board {
       if (!row) continue;
       row.seen = isIntersecting;
       if (!isIntersecting) continue;
-      row.draw(false);
+      row.draw(null);
       row.drawRate();
       this.#lines.add(row);
     }
@@ -131,11 +136,20 @@ export class Board {
 
   #draw() {
     this.#frame = 0;
+    const now = performance.now();
+    const moved = this.#flash && !calm.matches ? now : null;
     for (const row of this.#dirty) {
-      if (row.seen) row.draw(this.#flash);
+      if (row.seen && row.draw(moved)) this.#fading.add(row);
     }
     this.#dirty.clear();
     this.#flash = true;
+    // Not CSS animations: these recolour each price in each frame, which was most of the work at 500 updates a second.
+    let fades = Math.min(FADES_A_FRAME, this.#fading.size);
+    for (const row of this.#fading) {
+      if (fades-- === 0) break;
+      this.#fading.delete(row);
+      if (row.fade(now)) this.#fading.add(row);
+    }
     const second = Math.floor(Date.now() / 1000);
     let left = LINES_A_FRAME;
     for (const row of this.#lines) {
@@ -143,6 +157,6 @@ export class Board {
       this.#lines.delete(row);
       if (row.seen) row.drawLine(second);
     }
-    if (this.#lines.size > 0) this.#schedule();
+    if (this.#lines.size > 0 || this.#fading.size > 0) this.#schedule();
   }
 }
