@@ -1,8 +1,10 @@
 import { Row } from './row.js';
 
 const ORDER_EVERY = 2_000; // ms: rows that jump about cannot be read
-const LINES_A_FRAME = 16; // lines drawn in one frame; the others wait for the next
-const FADES_A_FRAME = 8; // prices that fade further in one frame: few do smoothly, of many each in its turn
+// What one frame may cost, however many rows are in sight; the others wait for the next, in their turn.
+const ROWS_A_FRAME = 32;
+const LINES_A_FRAME = 8;
+const FADES_A_FRAME = 8; // few prices fade smoothly, many by steps
 
 const calm = matchMedia('(prefers-reduced-motion: reduce)');
 
@@ -138,25 +140,29 @@ export class Board {
     this.#frame = 0;
     const now = performance.now();
     const moved = this.#flash && !calm.matches ? now : null;
-    for (const row of this.#dirty) {
+    for (const row of first(ROWS_A_FRAME, this.#dirty)) {
       if (row.seen && row.draw(moved)) this.#fading.add(row);
     }
-    this.#dirty.clear();
-    this.#flash = true;
+    if (this.#dirty.size === 0) this.#flash = true;
     // Not CSS animations: these recolour each price in each frame, which was most of the work at 500 updates a second.
-    let fades = Math.min(FADES_A_FRAME, this.#fading.size);
-    for (const row of this.#fading) {
-      if (fades-- === 0) break;
-      this.#fading.delete(row);
+    for (const row of first(FADES_A_FRAME, this.#fading)) {
       if (row.fade(now)) this.#fading.add(row);
     }
     const second = Math.floor(Date.now() / 1000);
-    let left = LINES_A_FRAME;
-    for (const row of this.#lines) {
-      if (left-- === 0) break;
-      this.#lines.delete(row);
+    for (const row of first(LINES_A_FRAME, this.#lines)) {
       if (row.seen) row.drawLine(second);
     }
-    if (this.#lines.size > 0 || this.#fading.size > 0) this.#schedule();
+    if (this.#dirty.size + this.#lines.size + this.#fading.size > 0) this.#schedule();
   }
+}
+
+// first takes up to n elements out of a set, those that came first.
+function first(n, set) {
+  const taken = [];
+  for (const element of set) {
+    if (taken.length === n) break;
+    taken.push(element);
+    set.delete(element);
+  }
+  return taken;
 }
