@@ -44,9 +44,9 @@ func TestPace(t *testing.T) {
 	}
 	t.Cleanup(nc.Close)
 	browser := startBrowser(t, chromium)
-	for name, l := range map[string]look{"Desktop": desktop, "AllRows": tall, "Phone": {width: 390, height: 844, scale: 2}} {
-		t.Run(name, func(t *testing.T) { testPace(t, browser, d, nc, l) })
-	}
+	t.Run("Desktop", func(t *testing.T) { testPace(t, browser, d, nc, desktop) })
+	t.Run("AllRows", func(t *testing.T) { testPace(t, browser, d, nc, tall) })
+	t.Run("Phone", func(t *testing.T) { testPace(t, browser, d, nc, look{width: 390, height: 844, scale: 2}) })
 	t.Run("OnceAFrame", func(t *testing.T) { testOnceAFrame(t, browser, d, nc) })
 	t.Run("Hidden", func(t *testing.T) { testHidden(t, browser, d, nc) })
 }
