@@ -137,12 +137,12 @@ type dev struct {
 	page, nats string // URLs
 }
 
-// startDev runs it with the generator on free ports.
-func startDev(t *testing.T, bin string) *dev {
+// startDev runs it on free ports, with the generator unless more flags say otherwise.
+func startDev(t *testing.T, bin string, flags ...string) *dev {
 	t.Helper()
 	ports := freePorts(t, 3)
-	start(t, "127.0.0.1:"+ports[0], filepath.Join(bin, "dev"),
-		"--listen", "127.0.0.1:"+ports[1], "--nats-port", ports[2], "--data", t.TempDir())
+	start(t, "127.0.0.1:"+ports[0], filepath.Join(bin, "dev"), append([]string{
+		"--listen", "127.0.0.1:" + ports[1], "--nats-port", ports[2], "--data", t.TempDir()}, flags...)...)
 	return &dev{page: "http://127.0.0.1:" + ports[1] + "/", nats: "nats://127.0.0.1:" + ports[2]}
 }
 

@@ -1,7 +1,12 @@
 import { Row } from './row.js';
 
 const ORDER_EVERY = 2_000; // ms: rows that jump about cannot be read
-const LINES_A_FRAME = 16; // lines drawn in one frame; the others wait for the next
+// What one frame may cost, however many rows are in sight; the others wait for the next, in their turn.
+const ROWS_A_FRAME = 32;
+const LINES_A_FRAME = 8;
+const FADES_A_FRAME = 8; // few prices fade smoothly, many by steps
+
+const calm = matchMedia('(prefers-reduced-motion: reduce)');
 
 // Board is the table of rows: what is on it, in which order, and what must be drawn in the next frame.
 export class Board {
@@ -13,6 +18,7 @@ export class Board {
   #order = []; // as shown
   #dirty = new Set();
   #lines = new Set(); // rows whose line is to be drawn
+  #fading = new Set(); // rows whose price stands out, that which has waited longest first
   #frame = 0;
   #flash = true; // false for what piled up while nobody looked
   #ordered = 0;
@@ -56,14 +62,15 @@ export class Board {
       this.#rows.delete(symbol);
       this.#dirty.delete(row);
       this.#lines.delete(row);
+      this.#fading.delete(row);
     }
     this.#order = this.#order.filter((row) => this.#rows.has(row.instrument.symbol));
   }
 
-  // touch has a row drawn in the next frame.
+  // touch has a row drawn in the next frame, or when it comes into sight.
   touch(symbol) {
     const row = this.#rows.get(symbol);
-    if (!row) return;
+    if (!row?.seen) return;
     this.#dirty.add(row);
     this.#schedule();
   }
@@ -118,7 +125,7 @@ export class Board {
       if (!row) continue;
       row.seen = isIntersecting;
       if (!isIntersecting) continue;
-      row.draw(false);
+      row.draw(null);
       row.drawRate();
       this.#lines.add(row);
     }
@@ -131,18 +138,31 @@ export class Board {
 
   #draw() {
     this.#frame = 0;
-    for (const row of this.#dirty) {
-      if (row.seen) row.draw(this.#flash);
+    const now = performance.now();
+    const moved = this.#flash && !calm.matches ? now : null;
+    for (const row of first(ROWS_A_FRAME, this.#dirty)) {
+      if (row.seen && row.draw(moved)) this.#fading.add(row);
     }
-    this.#dirty.clear();
-    this.#flash = true;
+    if (this.#dirty.size === 0) this.#flash = true;
+    // Not CSS animations: these recolour each price in each frame, which was most of the work at 500 updates a second.
+    for (const row of first(FADES_A_FRAME, this.#fading)) {
+      if (row.fade(now)) this.#fading.add(row);
+    }
     const second = Math.floor(Date.now() / 1000);
-    let left = LINES_A_FRAME;
-    for (const row of this.#lines) {
-      if (left-- === 0) break;
-      this.#lines.delete(row);
+    for (const row of first(LINES_A_FRAME, this.#lines)) {
       if (row.seen) row.drawLine(second);
     }
-    if (this.#lines.size > 0) this.#schedule();
+    if (this.#dirty.size + this.#lines.size + this.#fading.size > 0) this.#schedule();
   }
+}
+
+// first takes up to n elements out of a set, those that came first.
+function first(n, set) {
+  const taken = [];
+  for (const element of set) {
+    if (taken.length === n) break;
+    taken.push(element);
+    set.delete(element);
+  }
+  return taken;
 }

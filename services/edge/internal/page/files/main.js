@@ -192,6 +192,10 @@ window.addEventListener('online', () => {
   if (feed.state === 'waiting') feed.connect();
 });
 
+document.addEventListener('visibilitychange', () => {
+  if (!document.hidden) show();
+});
+
 let before = performance.now();
 setInterval(() => {
   const now = performance.now();
@@ -199,6 +203,7 @@ setInterval(() => {
   before = now;
   meter.beat(seconds);
   for (const instrument of instruments.values()) instrument.beat(seconds);
+  if (document.hidden) return;
   board.beat(Math.floor(Date.now() / 1000), now);
   show();
 }, 1000);

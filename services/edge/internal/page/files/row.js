@@ -4,13 +4,16 @@ const template = document.getElementById('row');
 const WIDTH = 100; // of the line's box, as in the template
 const HEIGHT = 24;
 const LONG = 13; // characters of a price, above which a row is set in small type
+const FADE = 800; // ms that a price which moved stands out
 
 // Row is one instrument on the board. It remembers what it drew last and touches only what differs; it never reads
 // from the layout.
 export class Row {
   seen = true; // on the screen or near it
   #drawn = null; // the tick drawn last
-  #flip = false;
+  #moved = -Infinity; // ms of performance.now() when the price moved last
+  #left = ''; // of the wash, in percent
+  #way = '';
   #cells = {};
   #changeClass = '';
   #long = false;
@@ -31,11 +34,12 @@ export class Row {
     this.#put('same', '–');
   }
 
-  // draw shows the newest tick; flash says that it has just happened.
-  draw(flash) {
+  // draw shows the newest tick, moved in ms of performance.now(), or null for what has not just happened. It tells
+  // whether the price stands out now; fade is to be called then.
+  draw(moved) {
     const tick = this.instrument.tick;
-    if (!tick || tick === this.#drawn) return;
-    this.#drawPrice(tick, flash);
+    if (!tick || tick === this.#drawn) return false;
+    const out = this.#drawPrice(tick, moved);
     if (tick.bid !== this.#drawn?.bid || tick.ask !== this.#drawn?.ask) {
       this.#put('bid', tick.bid ?? '');
       this.#put('ask', tick.ask ?? '');
@@ -45,21 +49,35 @@ export class Row {
     this.#drawn = tick;
     const long = Math.max(tick.price.length, tick.bid?.length ?? 0, tick.ask?.length ?? 0) > LONG;
     if (long !== this.#long) this.element.classList.toggle('long', (this.#long = long));
+    return out;
   }
 
-  #drawPrice(tick, flash) {
+  #drawPrice(tick, moved) {
     const before = this.#drawn?.price;
-    if (tick.price === before) return;
-    const keep = before && flash ? commonHead(before, tick.price) : tick.price.length;
+    if (tick.price === before) return false;
+    const keep = before && moved !== null ? commonHead(before, tick.price) : tick.price.length;
     this.#put('same', tick.price.slice(0, keep));
     this.#put('moved', tick.price.slice(keep));
     const way = before ? compare(tick.price, before) : 0;
-    if (way === 0) return;
+    if (way === 0) return false;
     const name = way > 0 ? 'up' : 'down';
-    this.#put('mark', way > 0 ? '\u25b4' : '\u25be');
-    // Two equal animations in turn: a changed name starts over by itself, without a forced layout in between.
-    this.#flip = !this.#flip;
-    this.#cells.px.className = flash ? `px ${name} ${this.#flip ? 'a' : 'b'}` : `px ${name}`;
+    if (name !== this.#way) {
+      this.#way = name;
+      this.#put('mark', way > 0 ? '\u25b4' : '\u25be');
+      this.#cells.px.className = `px ${name}`;
+    }
+    if (moved === null) return false;
+    this.#moved = moved;
+    this.fade(moved);
+    return true;
+  }
+
+  // fade has the price stand out as much as is left at this time, and tells whether anything is.
+  fade(now) {
+    const left = Math.max(0, 1 - (now - this.#moved) / FADE);
+    const text = `${Math.round(100 * left * left)}%`; // quick first, then slow
+    if (text !== this.#left) this.#cells.px.style.setProperty('--left', (this.#left = text));
+    return left > 0;
   }
 
   #drawChange() {
