@@ -22,7 +22,7 @@ type Options struct {
 	Idle      time.Duration `name:"idle" default:"60s" help:"A connection without a sign of life for so long is closed; it is pinged every 5/12 of it, 25 s."`
 	MaxConns  int           `name:"max-conns" help:"Most connections at a time; more get 503. Default: from the file limit (less 500) and the memory."`
 	Reader    string        `name:"reader" default:"auto" help:"What reads from clients: epoll (Linux only), or a goroutine for each connection, which takes 5 KB more each; auto is epoll on Linux."`
-	Origin    []string      `name:"origin" default:"${origin}" help:"Page of another host that may connect, e.g. https://app.example.com or http://localhost:*. May be repeated."`
+	Origin    []string      `name:"origin" default:"${origin}" placeholder:"ORIGIN" help:"Page of another host that may connect, e.g. https://app.example.com or http://localhost:*. May be repeated."`
 }
 
 // Config is the edge's whole configuration.
