@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"go.opentelemetry.io/otel/attribute"
@@ -13,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/metric/noop"
 
 	"github.com/tickfan/tickfan/libs/ops"
+	"github.com/tickfan/tickfan/libs/quiet"
 )
 
 // watch tells the log, the counters and the condition what happens to a connection. nats.go
@@ -22,7 +22,7 @@ type watch struct {
 	at          string // the servers, without secrets
 	condition   *ops.Condition
 	onReconnect func()
-	quiet       *limiter
+	quiet       *quiet.Log
 
 	attrs       metric.MeasurementOption
 	name        attribute.KeyValue
@@ -37,12 +37,13 @@ func newWatch(o Options, at string) (*watch, error) {
 		meter = noop.Meter{}
 	}
 	name := attribute.String("connection", o.Name)
+	log := o.Log.With("connection", o.Name)
 	w := &watch{
-		log:         o.Log.With("connection", o.Name),
+		log:         log,
 		at:          at,
 		condition:   o.Condition,
 		onReconnect: o.OnReconnect,
-		quiet:       newLimiter(logEvery, time.Now),
+		quiet:       quiet.New(log, logEvery),
 		attrs:       metric.WithAttributeSet(attribute.NewSet(name)),
 		name:        name,
 	}
@@ -90,25 +91,19 @@ func (w *watch) closed(*nats.Conn) { w.condition.Set(errors.New("connection to N
 
 // unreachable is one failed attempt to reach the servers.
 func (w *watch) unreachable(err error) {
-	if suppressed, ok := w.quiet.allow("unreachable"); ok {
-		w.log.Warn(fmt.Sprintf("NATS not reachable at %s; is nats-server running? start it with: nats-server -js", w.at),
-			"error", err, "suppressed", suppressed)
-	}
+	w.quiet.Warn("unreachable", fmt.Sprintf("NATS not reachable at %s; is nats-server running? start it with: nats-server -js", w.at),
+		"error", err)
 }
 
 // failed is an error that belongs to no call: a message dropped here, a subject refused there.
 func (w *watch) failed(_ *nats.Conn, sub *nats.Subscription, err error) {
 	kind := errorKind(err)
 	w.errors.Add(context.Background(), 1, metric.WithAttributes(w.name, attribute.String("kind", kind)))
-	suppressed, ok := w.quiet.allow(kind)
-	if !ok {
-		return
-	}
-	attrs := []any{"kind", kind, "error", err, "suppressed", suppressed}
+	attrs := []any{"kind", kind, "error", err}
 	if sub != nil {
 		attrs = append(attrs, "subject", sub.Subject)
 	}
-	w.log.Error("NATS error", attrs...)
+	w.quiet.Error(kind, "NATS error", attrs...)
 }
 
 // errorKind is the attribute kind of tickfan.nats.errors: few values, for it is a label.

@@ -254,8 +254,8 @@ func TestStrike(t *testing.T) {
 		"coinbase:BTC-USD,binance:ETH":   "coinbase:BTC-USD,binance:ETH",
 		"http://u:p@x/?access_token=abc": "http://u:xxxxx@x/?access_token=xxxxx",
 	} {
-		if got := strike(in); got != want {
-			t.Errorf("strike(%q) = %q, want %q", in, got, want)
+		if got := Strike(in); got != want {
+			t.Errorf("Strike(%q) = %q, want %q", in, got, want)
 		}
 	}
 }

@@ -31,7 +31,7 @@ func (f flag) effective() slog.Value {
 		return slog.StringValue(struck)
 	}
 	if s, ok := f.value.Interface().(fmt.Stringer); ok {
-		return slog.StringValue(strike(s.String())) // time.Duration: 2ms in JSON, too
+		return slog.StringValue(Strike(s.String())) // time.Duration: 2ms in JSON, too
 	}
 	switch f.value.Kind() {
 	case reflect.Bool:
@@ -41,16 +41,16 @@ func (f flag) effective() slog.Value {
 	case reflect.Slice:
 		items := make([]string, 0, f.value.Len())
 		for i := range f.value.Len() {
-			items = append(items, strike(fmt.Sprint(f.value.Index(i).Interface())))
+			items = append(items, Strike(fmt.Sprint(f.value.Index(i).Interface())))
 		}
 		return slog.StringValue(strings.Join(items, ","))
 	default:
-		return slog.StringValue(strike(fmt.Sprint(f.value.Interface())))
+		return slog.StringValue(Strike(fmt.Sprint(f.value.Interface())))
 	}
 }
 
-// strike takes the secrets out of a value that may be a comma-separated list of URLs.
-func strike(list string) string {
+// Strike takes the secrets out of a value that may be a comma-separated list of URLs.
+func Strike(list string) string {
 	items := strings.Split(list, ",")
 	for i, item := range items {
 		items[i] = strikeQuery(strikeUser(item))

@@ -62,9 +62,7 @@ func parse(service, description string, cfg any, args []string, vars map[string]
 	if helped {
 		return "", ErrHelp
 	}
-	if err != nil {
-		err = fmt.Errorf("read flags: %w", err)
-	} else {
+	if err == nil { // what cannot be read names its flag by itself
 		err = validate(cfg)
 	}
 	if err := errors.Join(err, UnknownEnv(os.Environ(), cfg)); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -56,7 +57,8 @@ func (v *View[K, V]) confirm(ctx context.Context) bool {
 		old.close()
 		old.remove(ctx)
 	}
-	v.why, v.retry, v.lastWarning, v.behind = "", 0, time.Time{}, 0
+	v.why, v.retry, v.behind = "", 0, 0
+	v.faults.Over("")
 	v.nextConfirm = time.Now().Add(jitter(v.o.Confirm))
 	v.nextCheck = time.Now().Add(v.interval())
 	if len(v.suspects) > 0 {
@@ -67,15 +69,11 @@ func (v *View[K, V]) confirm(ctx context.Context) bool {
 }
 
 func (v *View[K, V]) warn(err error) {
-	if time.Since(v.lastWarning) < logEvery {
-		return
-	}
-	v.lastWarning = time.Now()
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		v.log.Info("waiting for the store, which does not exist")
+		v.faults.Log(slog.LevelInfo, "", "waiting for the store, which does not exist")
 		return
 	}
-	v.log.Warn("store not confirmed, trying again", "reason", v.why, "error", err)
+	v.faults.Warn("", "store not confirmed, trying again", "reason", v.why, "error", err)
 }
 
 // readStore reads the whole store into a snapshot and returns the watch that goes on from

@@ -14,6 +14,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.opentelemetry.io/otel/metric"
+
+	"github.com/tickfan/tickfan/libs/quiet"
 )
 
 const (
@@ -88,7 +90,7 @@ type View[K comparable, V any] struct {
 	nextConfirm time.Time
 	why         reason // of the confirmation that is due
 	retry       time.Duration
-	lastWarning time.Time
+	faults      *quiet.Log
 }
 
 // Open waits until the store exists and returns when all of it has been read; a key that was
@@ -96,9 +98,11 @@ type View[K comparable, V any] struct {
 // it. The error is ctx's cause, or that of an instrument.
 func Open[K comparable, V any](ctx context.Context, o Options[K, V]) (*View[K, V], error) {
 	o.Confirm = cmp.Or(o.Confirm, defaultConfirm)
+	log := o.Log.With("store", o.Store)
 	v := &View[K, V]{
 		o:           o,
-		log:         o.Log.With("store", o.Store),
+		log:         log,
+		faults:      quiet.New(log, logEvery),
 		reconnected: make(chan struct{}, 1),
 		done:        make(chan struct{}),
 		entries:     map[K]Entry[V]{},

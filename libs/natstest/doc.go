@@ -1,5 +1,5 @@
-// Package natstest gives tests a real nats-server, a connection to it, a way to wait that is
-// no sleep, and a TestMain that fails on leaked goroutines.
+// Package natstest gives tests a real nats-server, a connection to it and a cable that can be cut, a way
+// to wait that is no sleep, and a TestMain that fails on leaked goroutines.
 //
 // A package that starts goroutines has in main_test.go:
 //

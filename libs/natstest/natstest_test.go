@@ -40,6 +40,28 @@ func TestRestartKeepsPortAndStore(t *testing.T) {
 	}
 }
 
+func TestCable(t *testing.T) {
+	s := natstest.Start(t)
+	cable := natstest.NewCable(t, s.URL())
+	connect := func(url string) *nats.Conn {
+		nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(nc.Close)
+		return nc
+	}
+	behind, beside := connect(cable.URL()), connect(s.URL())
+
+	cable.Cut()
+	natstest.Eventually(t, 5*time.Second, func() bool { return behind.Status() == nats.RECONNECTING }, "the cable is cut")
+	if beside.Status() != nats.CONNECTED || beside.Reconnects != 0 {
+		t.Error("a connection beside the cable was cut")
+	}
+	cable.Mend()
+	natstest.Eventually(t, 5*time.Second, behind.IsConnected, "the cable carries again")
+}
+
 // fakeTB stands in for the test that Eventually would end.
 type fakeTB struct {
 	testing.TB

@@ -1,6 +1,9 @@
 package ops
 
-import "sync"
+import (
+	"strings"
+	"sync"
+)
 
 // Condition is one thing that a service waits for before it is ready, such as its NATS
 // connection. It may be set from any goroutine, and as often as it changes.
@@ -30,4 +33,10 @@ func (c *Condition) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.reason
+}
+
+// service is the service's name, with which a condition's begins.
+func (c *Condition) service() string {
+	name, _, _ := strings.Cut(c.name, ".")
+	return name
 }

@@ -162,10 +162,19 @@ func (m *Mux) readiness() readiness {
 	if len(conditions) == 0 {
 		r.Unmet = append(r.Unmet, unmet{"service", errStarting.Error()})
 	}
-	for _, c := range conditions {
-		if err := c.Err(); err != nil {
-			r.Unmet = append(r.Unmet, unmet{c.name, err.Error()})
+	reasons := make([]error, len(conditions))
+	told := map[string]bool{} // services that say what they wait for: that they are starting is no news then
+	for i, c := range conditions {
+		reasons[i] = c.Err()
+		if reasons[i] != nil && reasons[i] != errStarting {
+			told[c.service()] = true
 		}
+	}
+	for i, c := range conditions {
+		if reasons[i] == nil || reasons[i] == errStarting && told[c.service()] {
+			continue
+		}
+		r.Unmet = append(r.Unmet, unmet{c.name, reasons[i].Error()})
 	}
 	r.Ready = len(r.Unmet) == 0
 	return r

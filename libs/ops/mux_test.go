@@ -51,6 +51,11 @@ func TestReadiness(t *testing.T) {
 	nats, view := m.Condition("edge.nats"), m.Condition("edge.view")
 	expect(503, `{"ready":false,"unmet":[{"condition":"edge.nats","reason":"starting"},{"condition":"edge.view","reason":"starting"}]}`)
 
+	nats.Set(errors.New("not reachable")) // says all that is known
+	router := m.Condition("router")
+	expect(503, `{"ready":false,"unmet":[{"condition":"edge.nats","reason":"not reachable"},{"condition":"router","reason":"starting"}]}`)
+	router.Set(nil)
+
 	nats.Set(nil)
 	view.Set(errors.New("reading 3 of 20 symbols"))
 	expect(503, `{"ready":false,"unmet":[{"condition":"edge.view","reason":"reading 3 of 20 symbols"}]}`)

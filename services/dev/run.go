@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tickfan/tickfan/libs/conf"
 	"github.com/tickfan/tickfan/libs/natsd"
 	"github.com/tickfan/tickfan/libs/ops"
 	"github.com/tickfan/tickfan/services/edge"
@@ -130,8 +131,9 @@ func fixPort(addr string) (string, error) {
 // banner says where to go.
 func banner(out io.Writer, cfg Config, data string) {
 	server, edgeFlag := "", ""
-	if cfg.NATS != "nats://127.0.0.1:4222" {
-		server = "--server " + cfg.NATS + " "
+	at := conf.Strike(cfg.NATS)
+	if at != "nats://127.0.0.1:4222" {
+		server = "--server " + at + " "
 	}
 	page := browse(cfg.Edge.Listen)
 	if page != "http://localhost:8080" {
@@ -139,7 +141,7 @@ func banner(out io.Writer, cfg Config, data string) {
 	}
 	switch {
 	case data == "":
-		data = "in " + cfg.NATS
+		data = "in " + at
 	case cfg.Data == "":
 		data += " (removed at the end; keep it with --data)"
 	}

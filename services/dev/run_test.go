@@ -100,6 +100,12 @@ watch    bin/tickctl watch BTC-USD
 ops      http://localhost:9090/readyz and /metrics
 data     in nats://n1:4222
 `},
+		{"a password", []string{"--nats", "nats://me:secret@n1:4222"}, "nats://me:secret@n1:4222", "", `page     http://localhost:8080
+publish  nats --server nats://me:xxxxx@n1:4222 pub ingest.BTC-USD '{"price":"64123.51"}'
+watch    bin/tickctl watch BTC-USD
+ops      http://localhost:9090/readyz and /metrics
+data     in nats://me:xxxxx@n1:4222
+`},
 	} {
 		cfg := parse(t, x.args...)
 		cfg.NATS = x.nats

@@ -25,7 +25,7 @@ type Options struct {
 	Compression string        `name:"compression" default:"on" help:"on or off: whether clients that ask for it may compress messages (permessage-deflate); ticks never are compressed."`
 	TLSCert     string        `name:"tls-cert" placeholder:"FILE" help:"PEM file with the certificate and what it is signed by, for wss and https; the port speaks nothing else then. Read again when it changes."`
 	TLSKey      string        `name:"tls-key" placeholder:"FILE" help:"PEM file with the certificate's private key."`
-	Origin      []string      `name:"origin" default:"${origin}" help:"Page of another host that may connect, e.g. https://app.example.com or http://localhost:*. May be repeated."`
+	Origin      []string      `name:"origin" default:"${origin}" placeholder:"ORIGIN" help:"Page of another host that may connect, e.g. https://app.example.com or http://localhost:*. May be repeated."`
 }
 
 // Config is the edge's whole configuration.

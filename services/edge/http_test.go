@@ -1,10 +1,12 @@
 package edge
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -128,5 +130,64 @@ func TestNoRouterIsOneWait(t *testing.T) {
 	}
 	if took := time.Since(start); took > wait {
 		t.Errorf("took %s", took)
+	}
+}
+
+// A request that takes its time holds up nobody's socket, whatever it says of upgrades (curl --http2 says h2c).
+func TestUpgradeHeaderOnPlainHTTP(t *testing.T) {
+	r := newRegion(t)
+	e := startEdge(t, r)
+	var clients []*client
+	for range 2 * cores() { // at least one on each poller
+		c := dial(t, e, session.JSON)
+		c.text(`{"op":"ping","id":1}`)
+		c.expect(session.OpPong)
+		clients = append(clients, c)
+	}
+	r.set(func() { r.mute = true }) // routers do not answer
+	var answered atomic.Int32
+	for range 2 * cores() {
+		nc := e.dial(0)
+		defer nc.Close()
+		fmt.Fprint(nc, "GET /v1/ticks/NEW-USD?epoch=1&from=1&to=1000 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+		go func() {
+			_, _ = nc.Read(make([]byte, 1))
+			answered.Add(1)
+		}()
+	}
+	for _, c := range clients {
+		c.text(`{"op":"ping","id":2}`)
+	}
+	for _, c := range clients {
+		c.expect(session.OpPong)
+	}
+	if n := answered.Load(); n > 0 {
+		t.Errorf("the pongs came after %d answers", n)
+	}
+}
+
+// A connection that was used for plain HTTP may become a WebSocket, as a proxy's does that keeps connections.
+func TestUpgradeOfKeptConnection(t *testing.T) {
+	r := newRegion(t)
+	r.publish("BTC-USD", 1, "1")
+	e := startEdge(t, r)
+	nc := e.dial(0)
+	defer nc.Close()
+	br := bufio.NewReader(nc)
+	for _, x := range []struct {
+		request string
+		status  int
+	}{
+		{"GET /v1/symbols HTTP/1.1\r\nHost: x\r\n\r\n", 200},
+		{"GET /v1/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", 101},
+	} {
+		fmt.Fprint(nc, x.request)
+		resp, err := http.ReadResponse(br, nil)
+		if err != nil || resp.StatusCode != x.status {
+			t.Fatalf("%v, %v, want %d", resp, err, x.status)
+		}
+		if x.status == 200 {
+			_, _ = io.Copy(io.Discard, resp.Body)
+		}
 	}
 }

@@ -19,7 +19,7 @@ const (
 
 // Options are ingest's own flags.
 type Options struct {
-	Source           []string `name:"source" default:"${source}" help:"Where prices come from besides ingest.<symbol>: generator, coinbase or none; may be repeated."`
+	Source           []string `name:"source" default:"${source}" placeholder:"NAME" help:"Where prices come from besides ingest.<symbol>: generator, coinbase or none; may be repeated."`
 	CoinbaseURL      string   `name:"coinbase-url" default:"wss://ws-feed.exchange.coinbase.com" placeholder:"URL" help:"WebSocket feed of Coinbase Exchange."`
 	CoinbaseProducts []string `name:"coinbase-products" default:"BTC-USD,ETH-USD" placeholder:"SYMBOL" help:"Products to read from Coinbase Exchange."`
 	GeneratorSeed    uint64   `name:"generator-seed" default:"0" help:"Seed of the generator's dice; the same gives the same market, 0 another each time."`

@@ -64,7 +64,7 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 	}
 
 	s.stamper = stamp.New(ticks, cfg.MaxSymbols, wall)
-	s.refused = refusal.New(deps.Log, time.Now)
+	s.refused = refusal.New(deps.Log)
 	s.lease = lease.New(lease.Options{
 		JetStream: s.js, Instance: s.instance, Replicas: cfg.Replicas, Holder: s,
 		Condition: leaseCondition, Log: deps.Log, Now: wall, Began: s.began,

@@ -90,8 +90,8 @@ func TestOnlyOneStampsAndTheOtherTakesOver(t *testing.T) {
 	srv := natstest.Start(t)
 	nc := srv.Connect(t)
 	sub := listen(t, nc, "ticks.>")
-	link := newProxy(t, srv.URL())
-	a := start(t, "nats://"+link.ln.Addr().String())
+	link := natstest.NewCable(t, srv.URL())
+	a := start(t, link.URL())
 	a.waitReady(t)
 	b := start(t, srv.URL())
 	natstest.Eventually(t, patience, func() bool {
@@ -111,7 +111,7 @@ func TestOnlyOneStampsAndTheOtherTakesOver(t *testing.T) {
 	}
 
 	// a dies, or rather seems to.
-	link.setCut(true)
+	link.Cut()
 	b.waitReady(t)
 	got := ask(t, nc, "ingest.BTC-USD", "2")
 	if !got.OK || got.Epoch <= last.Epoch || got.Seq != 1 {
@@ -125,7 +125,7 @@ func TestOnlyOneStampsAndTheOtherTakesOver(t *testing.T) {
 	}
 
 	// It comes back and finds that it is no more the one.
-	link.setCut(false)
+	link.Mend()
 	natstest.Eventually(t, patience, func() bool { return strings.Contains(a.get("/readyz"), "standby: ingest-") }, "a stands by")
 	for range 20 {
 		if got := ask(t, nc, "ingest.BTC-USD", "3"); !got.OK {

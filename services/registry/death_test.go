@@ -151,9 +151,9 @@ func TestRegistryRestart(t *testing.T) {
 func TestRegistryDies(t *testing.T) {
 	b := newBench(t)
 	b.start(slow)
-	way := newCut(t, b.server.URL())
-	dying := b.startAt(way.url(), slow)
-	way.kill()
+	way := natstest.NewCable(t, b.server.URL())
+	dying := b.startAt(way.URL(), slow)
+	way.Cut()
 	for n := range uint64(50) {
 		r := want(subject.NewBucket(alice, 0), n+1, control.Set{"BTC-USD": control.Latest})
 		b.change(r)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -125,7 +124,7 @@ func (s *service) open(ctx context.Context) (err error) {
 	s.parts.Store(p)
 	s.ready.Set(errSubscribing)
 	s.api, err = api.Start(ctx, api.Options{
-		Conn: s.requests, Region: s.region, Version: version(), Leases: l, Parts: p, Log: s.deps.Log, Answered: s.metrics.answered,
+		Conn: s.requests, Region: s.region, Version: version(debug.ReadBuildInfo()), Leases: l, Parts: p, Log: s.deps.Log, Answered: s.metrics.answered,
 	})
 	return err
 }
@@ -200,14 +199,4 @@ func (s *service) close() {
 	if s.metrics != nil {
 		s.metrics.close()
 	}
-}
-
-// version is the module's, as the micro service wants it: semantic, without the v.
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok {
-		if v, tagged := strings.CutPrefix(info.Main.Version, "v"); tagged {
-			return v
-		}
-	}
-	return "0.0.0"
 }

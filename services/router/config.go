@@ -10,7 +10,7 @@ import (
 
 // Options are the router's own flags.
 type Options struct {
-	Copies int           `name:"copies" default:"1" help:"How many routers serve each bucket: 1."`
+	Copies int           `name:"copies" default:"1" help:"Routers that serve each bucket; so far only 1 is possible."`
 	Flush  time.Duration `name:"flush" default:"2ms" help:"Least time between two batches to a bucket, 100us to 1s."`
 }
 

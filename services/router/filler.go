@@ -11,6 +11,7 @@ import (
 
 	"github.com/tickfan/tickfan/libs/newest"
 	"github.com/tickfan/tickfan/libs/ops"
+	"github.com/tickfan/tickfan/libs/quiet"
 	"github.com/tickfan/tickfan/services/router/internal/route"
 )
 
@@ -85,7 +86,7 @@ func (f *filler) run(ctx context.Context, loop *route.Loop) {
 // fill reads until all newest ticks are in the loop; its only error is that ctx, or the loop, has ended. condition says
 // meanwhile why it waits; it may be nil.
 func (f *filler) fill(ctx context.Context, loop *route.Loop, condition *ops.Condition) error {
-	var logged time.Time
+	faults := quiet.New(f.log, logEvery)
 	for {
 		ticks, err := f.read(ctx)
 		if err == nil {
@@ -99,10 +100,7 @@ func (f *filler) fill(ctx context.Context, loop *route.Loop, condition *ops.Cond
 			err, level = newest.ErrNoStream, slog.LevelInfo
 		}
 		condition.Set(err)
-		if time.Since(logged) >= logEvery {
-			logged = time.Now()
-			f.log.Log(ctx, level, "newest ticks not read, trying again", "error", err)
-		}
+		faults.Log(level, "", "newest ticks not read, trying again", "error", err)
 		if err := pause(ctx, readAgain); err != nil {
 			return err
 		}

@@ -27,8 +27,6 @@ type Streams struct {
 }
 
 type cli struct {
-	NATS string `name:"nats" default:"nats://127.0.0.1:4222" env:"TICKFAN_NATS" placeholder:"URL" help:"NATS servers, comma-separated, for pub. Default: nats://127.0.0.1:4222."`
-
 	Pub    pub    `cmd:"" help:"Publish a price of a symbol and show what ingest answers."`
 	Watch  watch  `cmd:"" help:"Show prices as an edge pushes them, a line per update, until Ctrl-C."`
 	Decode decode `cmd:"" help:"Read one NATS payload from stdin and write it as a line of JSON."`
@@ -58,10 +56,10 @@ func command(ctx context.Context, args []string, s Streams) int {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.Exit(func(int) { helped = true }),
 		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(&c, s),
+		kong.Bind(s),
 	)
 	if err != nil {
-		fmt.Fprintf(s.Err, "tickctl: read flags: %v\n", err)
+		fmt.Fprintf(s.Err, "tickctl: %v\n", err)
 		return exitUsage
 	}
 	if len(args) == 0 {
@@ -72,6 +70,9 @@ func command(ctx context.Context, args []string, s Streams) int {
 	case helped:
 		return exitDone
 	case err != nil:
+		if negative := negativePrice(args); negative != nil {
+			err = negative // what looks like a flag to kong
+		}
 		fmt.Fprintf(s.Err, "tickctl: %v; see tickctl --help\n", err)
 		return exitUsage
 	}

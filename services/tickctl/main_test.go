@@ -3,6 +3,7 @@ package tickctl
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -47,6 +48,27 @@ func TestUsage(t *testing.T) {
 	for _, args := range [][]string{{"nonsense"}, {"pub"}, {"pub", "BTC-USD"}, {"watch"}, {"watch", "A", "--max-rate", "x"}} {
 		if code, out, err := run(t, "", args...); code != exitUsage || out != "" || strings.Count(err, "\n") != 1 {
 			t.Errorf("%v: code %d, out %q, err %q", args, code, out, err)
+		}
+	}
+}
+
+// What looks like a flag is a price that no symbol has.
+func TestNegativePrice(t *testing.T) {
+	for _, args := range [][]string{{"BTC-USD", "-1"}, {"BTC-USD", "-.5"}, {"BTC-USD", "1", "--bid", "-0.25"}} {
+		code, out, err := run(t, "", append([]string{"pub"}, args...)...)
+		if want := fmt.Sprintf("tickctl: price %q: not a decimal", args[len(args)-1]); code != exitUsage || out != "" || !strings.HasPrefix(err, want) {
+			t.Errorf("%v: code %d, out %q, err %q", args, code, out, err)
+		}
+	}
+	if _, _, err := run(t, "", "pub", "BTC-USD", "-x"); !strings.Contains(err, "unknown flag -x") {
+		t.Errorf("err %q", err)
+	}
+}
+
+func TestNATSIsForPubAlone(t *testing.T) {
+	for command, want := range map[string]bool{"pub": true, "watch": false, "decode": false} {
+		if _, out, _ := run(t, "", command, "--help"); strings.Contains(out, "--nats") != want {
+			t.Errorf("%s: %s", command, out)
 		}
 	}
 }

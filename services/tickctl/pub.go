@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,11 +24,12 @@ type pub struct {
 	Price   string        `arg:"" help:"Price as a decimal, e.g. 64123.51, or a JSON object as ingest takes it, e.g. '{\"price\":\"64123.51\",\"bid\":\"64123.50\"}'."`
 	Bid     string        `name:"bid" placeholder:"PRICE" help:"Best bid."`
 	Ask     string        `name:"ask" placeholder:"PRICE" help:"Best ask."`
+	NATS    string        `name:"nats" default:"nats://127.0.0.1:4222" env:"TICKFAN_NATS" placeholder:"URL" help:"NATS servers, comma-separated. Default: nats://127.0.0.1:4222."`
 	Timeout time.Duration `name:"timeout" default:"2s" help:"How long to wait for NATS and for the answer."`
 }
 
 // Run sends the price as a request. A refusal is a *code.Error.
-func (p *pub) Run(ctx context.Context, c *cli, s Streams) error {
+func (p *pub) Run(ctx context.Context, s Streams) error {
 	symbol, err := subject.ParseSymbol(p.Symbol)
 	if err != nil {
 		return err
@@ -37,7 +40,7 @@ func (p *pub) Run(ctx context.Context, c *cli, s Streams) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, p.Timeout, fmt.Errorf("no answer within %s; is nats-server or dev running there?", p.Timeout))
 	defer cancel()
-	nc, err := bus.Connect(ctx, bus.Options{URL: c.NATS, Name: "tickctl", Log: slog.New(slog.DiscardHandler)})
+	nc, err := bus.Connect(ctx, bus.Options{URL: p.NATS, Name: "tickctl", Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}
@@ -81,6 +84,21 @@ func (p *pub) payload() ([]byte, error) {
 		Ask   string `json:"ask,omitempty"`
 	}{p.Price, p.Bid, p.Ask})
 }
+
+// negativePrice is what is wrong with a command line of pub that has a price below 0, nil if none has.
+func negativePrice(args []string) error {
+	if !slices.Contains(args, "pub") {
+		return nil
+	}
+	for _, arg := range args {
+		if negativeNumber.MatchString(arg) {
+			return fmt.Errorf("price %q: %w", arg, tick.ErrNotDecimal)
+		}
+	}
+	return nil
+}
+
+var negativeNumber = regexp.MustCompile(`^-\.?[0-9][0-9.]*$`)
 
 // price is the price in a payload that ingest has taken.
 func price(payload []byte) string {

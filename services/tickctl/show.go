@@ -22,14 +22,14 @@ type shower interface {
 
 // table is for people:
 //
-//	TIME          SYMBOL            PRICE            BID            ASK         SEQ     DELAY
+//	ARRIVED       SYMBOL            PRICE            BID            ASK         SEQ     DELAY
 //	14:03:21.482  BTC-USD        64123.51       64123.50       64123.52        1042      12ms
 //	14:03:22.001  BTC-USD  gap: ticks 1043 to 1045 of epoch 1763769600 are missing
 type table struct {
 	out   io.Writer
 	delay func(tickfan.Tick) time.Duration
-	now   func() time.Time
-	width int // of a symbol
+	now   func() time.Time // of this computer: all lines are by one clock, and a tick's own time is DELAY before
+	width int              // of a symbol
 }
 
 func newTable(out io.Writer, client *tickfan.Client, symbols []string) *table {
@@ -43,7 +43,7 @@ func newTable(out io.Writer, client *tickfan.Client, symbols []string) *table {
 const clockForm = "15:04:05.000"
 
 func (t *table) subscribed(ack tickfan.Ack) error {
-	err := t.row("TIME", "SYMBOL", "PRICE", "BID", "ASK", "SEQ", "DELAY")
+	err := t.row("ARRIVED", "SYMBOL", "PRICE", "BID", "ASK", "SEQ", "DELAY")
 	if err == nil && len(ack.NoPrice) > 0 {
 		err = t.note("", "no price yet: "+strings.Join(ack.NoPrice, " "))
 	}
@@ -53,7 +53,7 @@ func (t *table) subscribed(ack tickfan.Ack) error {
 func (t *table) event(event tickfan.Event) error {
 	switch e := event.(type) {
 	case tickfan.Tick:
-		return t.row(e.Time().Format(clockForm), e.Symbol, e.Price.String(), e.Bid.String(), e.Ask.String(),
+		return t.row(t.now().Format(clockForm), e.Symbol, e.Price.String(), e.Bid.String(), e.Ask.String(),
 			fmt.Sprint(e.Seq), short(t.delay(e)))
 	case tickfan.Gap:
 		to := "the end"

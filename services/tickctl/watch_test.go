@@ -86,7 +86,7 @@ func TestWatchTable(t *testing.T) {
 	}
 	const clock = `\d\d:\d\d:\d\d\.\d\d\d  `
 	want := []string{
-		`TIME          SYMBOL            PRICE            BID            ASK         SEQ     DELAY`,
+		`ARRIVED       SYMBOL            PRICE            BID            ASK         SEQ     DELAY`,
 		clock + `no price yet: NEW-USD`,
 		clock + `connected to ws://127\.0\.0\.1:\d+/v1/ws`,
 		clock + `BTC-USD        64123\.51       64123\.50              -           1 +\S+`,

@@ -9,13 +9,18 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/time/rate"
-
+	"github.com/tickfan/tickfan/libs/quiet"
 	"github.com/tickfan/tickfan/proto/code"
 	"github.com/tickfan/tickfan/proto/session"
 	"github.com/tickfan/tickfan/proto/subject"
 	"github.com/tickfan/tickfan/proto/tick"
 	"github.com/tickfan/tickfan/services/edge/internal/newest"
+)
+
+const (
+	logEvery = time.Second
+	// starting is how long it is no fault that no router answers: services start in any order.
+	starting = 10 * time.Second
 )
 
 // Options of the API.
@@ -35,13 +40,14 @@ type Options struct {
 }
 
 type api struct {
-	o    Options
-	logs rate.Sometimes
+	o     Options
+	began time.Time
+	log   *quiet.Log
 }
 
 // New makes the edge's HTTP handler.
 func New(o Options) http.Handler {
-	a := &api{o: o, logs: rate.Sometimes{First: 10, Interval: time.Second}}
+	a := &api{o: o, began: time.Now(), log: quiet.New(o.Log, logEvery)}
 	mux := http.NewServeMux()
 	mux.Handle("GET "+session.PathWS, o.WebSocket)
 	mux.HandleFunc("GET "+session.PathSymbols, a.symbols)
@@ -64,9 +70,7 @@ func (a *api) checkOrigin(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		origin := r.Header.Get("Origin")
 		if !a.o.Origins.Allow(origin, r.Host) {
-			a.logs.Do(func() {
-				a.o.Log.Warn("refused a page of another host; allow it with --origin", "origin", origin, "host", r.Host, "path", r.URL.Path)
-			})
+			a.log.Warn("origin", "refused a page of another host; allow it with --origin", "origin", origin, "host", r.Host, "path", r.URL.Path)
 			a.Refuse(w, http.StatusForbidden, code.Errorf(code.BadOrigin, "origin %s: none, this host, or one named by the edge's --origin", code.Quote(origin)))
 			return
 		}
@@ -104,9 +108,8 @@ func Refuse(w http.ResponseWriter, status int, e *code.Error) {
 
 // symbols is GET /v1/symbols.
 func (a *api) symbols(w http.ResponseWriter, r *http.Request) {
-	all, err := a.o.All(r.Context())
-	if err != nil {
-		a.unavailable(w, err)
+	all, ok := a.all(w, r)
+	if !ok {
 		return
 	}
 	a.answer(w, map[string][]subject.Symbol{"symbols": append([]subject.Symbol{}, slices.Sorted(maps.Keys(all))...)})
@@ -125,9 +128,8 @@ func (a *api) newest(w http.ResponseWriter, r *http.Request) {
 	}
 	t, ok := a.o.Live(r.Context(), s)
 	if !ok {
-		all, err := a.o.All(r.Context())
-		if err != nil {
-			a.unavailable(w, err)
+		all, answered := a.all(w, r)
+		if !answered {
 			return
 		}
 		if t, ok = all[s]; !ok {
@@ -140,10 +142,28 @@ func (a *api) newest(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(append(session.AppendTickJSON(nil, &t), '\n'))
 }
 
-func (a *api) unavailable(w http.ResponseWriter, err error) {
-	a.logs.Do(func() { a.o.Log.Warn("no router answers", "error", err) })
+// all gives the newest tick of every symbol, or refuses the request.
+func (a *api) all(w http.ResponseWriter, r *http.Request) (all map[subject.Symbol]tick.Tick, ok bool) {
+	all, err := a.o.All(r.Context())
+	return all, a.answered(w, err)
+}
+
+// answered tells whether a router answered; if not, the client is told.
+func (a *api) answered(w http.ResponseWriter, err error) bool {
+	if err == nil {
+		if a.log.Over("router") {
+			a.o.Log.Info("a router answers")
+		}
+		return true
+	}
+	level := slog.LevelWarn
+	if time.Since(a.began) < starting {
+		level = slog.LevelInfo
+	}
+	a.log.Log(level, "router", "no router answers", "error", err)
 	w.Header().Set("Retry-After", "1")
 	a.Refuse(w, http.StatusServiceUnavailable, code.Errorf(code.Unavailable, "no router of this region answers: try again in a second"))
+	return false
 }
 
 func (a *api) answer(w http.ResponseWriter, v any) {

@@ -22,8 +22,7 @@ func (a *api) ticks(w http.ResponseWriter, r *http.Request, s subject.Symbol, q 
 		return
 	}
 	got, err := a.o.Range(r.Context(), g)
-	if err != nil {
-		a.unavailable(w, err)
+	if !a.answered(w, err) {
 		return
 	}
 	if len(got.Ticks) == 0 && got.Lack == tick.Gone {

@@ -243,7 +243,7 @@ func (b *Bucket) undo(c *clock, head []byte, sent int) int {
 	for ; k > 0 && f.frame(k-1) >= sent; k-- {
 		p := &f.parts[k-1]
 		if p.head {
-			_ = s.out.Say(head)
+			s.answer(head)
 			continue
 		}
 		u := &s.subs[p.i]

@@ -69,8 +69,8 @@ func (b *Bucket) visitSlot(now int64) {
 		case idle > int64(b.o.Idle) && asked:
 			s.End(code.Idle, "no sign of life for the idle time")
 		case (b.round+s.phase)%pingRounds == 0:
+			s.pinged = now // a full pipe asks too: for what is in it to be acknowledged
 			if s.out.SayIfIdle(s.dialect.AppendPing(ping[:0])) {
-				s.pinged = now
 				b.o.Stats.Pings.Add(1)
 			}
 		}

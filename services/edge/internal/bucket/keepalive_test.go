@@ -65,3 +65,24 @@ func TestAlive(t *testing.T) {
 		t.Error("a client that gives no sign of life is not closed afterwards")
 	}
 }
+
+// full is a client whose pipe is full of answers that he does not read.
+type full struct{ heart }
+
+func (f *full) SayIfIdle([]byte) bool { return false }
+
+// Nor does he stay who cannot even be pinged.
+func TestFullPipeIsNoSignOfLife(t *testing.T) {
+	b := bench(0)
+	b.o.Idle = time.Minute
+	now := int64(time.Hour)
+	f := &full{heart{alive: now, now: &now}}
+	join(b, f)
+	b.nextVisit = now
+	for end := now + int64(70*time.Second); now < end; now += int64(b.visitEvery()) {
+		b.visitSessions(now)
+	}
+	if !f.ended {
+		t.Error("not closed after 70 s")
+	}
+}

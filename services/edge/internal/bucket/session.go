@@ -1,6 +1,7 @@
 package bucket
 
 import (
+	"errors"
 	"math/bits"
 	"math/rand/v2"
 	"sync/atomic"
@@ -9,6 +10,7 @@ import (
 	"github.com/tickfan/tickfan/proto/code"
 	"github.com/tickfan/tickfan/proto/session"
 	"github.com/tickfan/tickfan/proto/tick"
+	"github.com/tickfan/tickfan/services/edge/internal/socket"
 )
 
 // Session is one connection in a bucket. Its exported methods may be called by anyone, the rest is the worker's.
@@ -229,9 +231,16 @@ func (s *Session) unpriced() (n int) {
 	return n
 }
 
-// say sends a message ahead of any tick. A full outbox or an ending connection loses it: then the client reads
-// nothing, or nothing more.
-func (s *Session) say(m *session.Message) { _ = s.out.Say(s.dialect.AppendMessage(nil, m)) }
+// say sends an answer ahead of any tick.
+func (s *Session) say(m *session.Message) { s.answer(s.dialect.AppendMessage(nil, m)) }
+
+// answer is say for what is encoded already. An answer that finds no room ends the connection, which may come back: what
+// follows a lost one could not be understood (Compact's numbers).
+func (s *Session) answer(frame []byte) {
+	if errors.Is(s.out.Say(frame), socket.ErrFull) {
+		s.End(code.InternalError, "no room for an answer")
+	}
+}
 
 // Bucket is where the session has its place.
 func (s *Session) Bucket() *Bucket { return s.bucket }

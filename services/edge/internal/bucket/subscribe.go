@@ -165,7 +165,7 @@ func (b *Bucket) complete(p *pending, now int64) {
 		answer = s.dialect.AppendMessage(answer, b.feed.staleMessage(now))
 	}
 	if s.blocked {
-		_ = s.out.Say(answer)
+		s.answer(answer)
 		return
 	}
 	b.flushClock(s.clock(p.req.MaxRate), answer, now)

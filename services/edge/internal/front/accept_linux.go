@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/tickfan/tickfan/proto/session"
 	"github.com/tickfan/tickfan/services/edge/internal/socket"
 )
 
@@ -66,7 +67,7 @@ func (f *Front) take(listener syscall.RawConn, h *handshakes) {
 			}
 		case unix.ECONNABORTED, unix.EINTR:
 		default:
-			f.o.Log.Warn("no more connections can be accepted now; they wait", "error", os.NewSyscallError("accept4", errno))
+			f.log.Warn("accept", "no more connections can be accepted now; they wait", "error", os.NewSyscallError("accept4", errno))
 			if !f.pause() {
 				return
 			}
@@ -86,11 +87,11 @@ func (h *handshakes) Writable() {}
 func (h *handshakes) Gone(*socket.Conn) { h.f.conns.Add(-1) }
 
 func (h *handshakes) Received(c *socket.Conn, p []byte) (used int) {
-	end := bytes.Index(p, []byte("\r\n\r\n")) + 4
-	if end < 4 && len(p) < maxHeader {
+	end := headEnd(p)
+	if end == 0 && len(p) < maxHeader {
 		return 0
 	}
-	r := h.request(p[:max(end, 0)])
+	r := h.request(p[:end])
 	if r == nil {
 		h.handOver(c, p)
 		return 0
@@ -105,7 +106,25 @@ func (h *handshakes) Received(c *socket.Conn, p []byte) (used int) {
 	return len(p)
 }
 
-// request reads the head of a request to upgrade; nil: it is another, or none.
+// headEnd is where the head of a request ends; 0: it is not whole. A line may end without CR, as net/http has it.
+func headEnd(p []byte) int {
+	for at := 0; ; {
+		i := bytes.IndexByte(p[at:], '\n')
+		if i < 0 {
+			return 0
+		}
+		at += i + 1
+		switch rest := p[at:]; {
+		case len(rest) > 0 && rest[0] == '\n':
+			return at + 1
+		case len(rest) > 1 && rest[0] == '\r' && rest[1] == '\n':
+			return at + 2
+		}
+	}
+}
+
+// request reads the head of a request for a WebSocket; nil: it is another, or none. Others may take their time to answer,
+// and the poller has thousands to serve.
 func (h *handshakes) request(head []byte) *http.Request {
 	src := bytes.NewReader(head)
 	br, ok := h.readers.Get().(*bufio.Reader)
@@ -116,7 +135,7 @@ func (h *handshakes) request(head []byte) *http.Request {
 	r, err := http.ReadRequest(br)
 	br.Reset(nil)
 	h.readers.Put(br)
-	if err != nil || r.Method != http.MethodGet || r.Header.Get("Upgrade") == "" || r.ContentLength != 0 {
+	if err != nil || r.Method != http.MethodGet || r.URL.Path != session.PathWS || r.Header.Get("Upgrade") == "" || r.ContentLength != 0 {
 		return nil
 	}
 	return r
@@ -130,7 +149,7 @@ func (h *handshakes) handOver(c *socket.Conn, p []byte) {
 	_ = file.Close()
 	h.f.conns.Add(-1) // net/http counts it from here
 	if err != nil {
-		h.f.o.Log.Warn("client lost", "error", err)
+		h.f.log.Warn("client", "client lost", "error", err)
 		return
 	}
 	go h.plain.push(&replay{Conn: nc, pre: p})
@@ -154,6 +173,9 @@ func (r *replay) Read(p []byte) (int, error) {
 // CloseWrite is what net/http ends a connection with on which the client still speaks: an answer that is followed by a
 // reset may never be read.
 func (r *replay) CloseWrite() error { return r.Conn.(*net.TCPConn).CloseWrite() }
+
+// Unwrap gives the connection itself, and what of the bytes read has not been read again.
+func (r *replay) Unwrap() (net.Conn, []byte) { return r.Conn, r.pre }
 
 // listener gives net/http the connections that are its.
 type listener struct {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"log/slog"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/time/rate"
 )
@@ -18,7 +17,7 @@ type faults struct {
 }
 
 func newFaults(log *slog.Logger) *faults {
-	return &faults{log: log, lines: rate.Sometimes{First: 1, Interval: 10 * time.Second}}
+	return &faults{log: log, lines: rate.Sometimes{First: 1, Interval: logEvery}}
 }
 
 func (f *faults) Write(line []byte) (int, error) {

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tickfan/tickfan/libs/quiet"
 	"github.com/tickfan/tickfan/proto/code"
 	"github.com/tickfan/tickfan/services/edge/internal/api"
 	"github.com/tickfan/tickfan/services/edge/internal/socket"
@@ -25,6 +26,8 @@ const (
 	requestTime = 10 * time.Second
 	// shutdownTime is how long a plain HTTP request may still take at the end.
 	shutdownTime = time.Second
+	// logEvery is the least time between two log lines of what clients may cause as often as they like.
+	logEvery = 10 * time.Second
 	// maxHeader is how long a request's head may be, in bytes.
 	maxHeader = 16 << 10
 
@@ -58,6 +61,7 @@ type Options struct {
 // that who comes early goes to another edge at once, rather than wait for an answer.
 type Front struct {
 	o     Options
+	log   *quiet.Log
 	srv   *http.Server
 	open  atomic.Pointer[opened]
 	stop  func() // ends the accepting of connections
@@ -75,7 +79,7 @@ type Front struct {
 // New serves o.Listener until Close.
 func New(o Options) (*Front, error) {
 	o.RequestTime = cmp.Or(o.RequestTime, requestTime)
-	f := &Front{o: o, ends: make(chan struct{}), Done: make(chan struct{})}
+	f := &Front{o: o, log: quiet.New(o.Log, logEvery), ends: make(chan struct{}), Done: make(chan struct{})}
 	f.calm = time.AfterFunc(calm, f.free)
 	f.srv = &http.Server{
 		ReadTimeout:    o.RequestTime,

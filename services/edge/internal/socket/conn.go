@@ -74,20 +74,28 @@ func (c *Conn) putLocked(frame []byte, last bool) error {
 	if t := c.secured(); t != nil {
 		return t.sayLocked(c, frame, last)
 	}
-	n := 0
-	if len(c.out) == 0 && !c.blocked {
+	if (c.blocked || len(c.out) > 0) && len(c.out)+len(frame) > MaxOutbox && !last {
+		return ErrFull
+	}
+	p, n := frame, 0
+	if len(c.out) > 0 {
+		c.out = append(c.out, frame...)
+		p = c.out
+	}
+	if !c.blocked { // blocked has to mean that the kernel refused: else it would never tell that it takes bytes again
 		var err error
 		var raw rawWrite
-		if n, err = raw.write(c, frame); err != nil {
+		if n, err = raw.write(c, p); err != nil {
 			c.breakLocked()
 			return err
 		}
-	} else if len(c.out)+len(frame) > MaxOutbox && !last {
-		return ErrFull
 	}
-	if n < len(frame) {
-		c.out = append(c.out, frame[n:]...)
+	if n < len(p) {
+		c.out = append(c.out[:0], p[n:]...)
 		c.blockLocked()
+	} else if c.out != nil {
+		c.out = nil
+		c.wakeLocked()
 	}
 	return nil
 }

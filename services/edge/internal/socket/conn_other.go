@@ -6,6 +6,8 @@ import (
 	"errors"
 	"sync"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 func prepare(int) error { return nil }
@@ -66,11 +68,11 @@ func (p *Poller) Close() { p.wg.Wait() }
 
 func (c *Conn) armLocked() {
 	c.poller.wg.Go(func() {
-		asked := false
-		err := c.stream.rc.Write(func(uintptr) bool {
-			was := asked
-			asked = true
-			return was
+		// The kernel is asked first: what became of the socket since it refused is not told again.
+		err := c.stream.rc.Write(func(fd uintptr) bool {
+			ready := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+			n, err := unix.Poll(ready, 0)
+			return n > 0 || err != nil && !errors.Is(err, unix.EINTR)
 		})
 		if err == nil {
 			c.ready()

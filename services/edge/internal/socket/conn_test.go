@@ -435,3 +435,86 @@ func TestKeepWhatFollowsACut(t *testing.T) {
 		}
 	}
 }
+
+// half is a connection whose client has read all but what waits in the outbox, and whose worker has been told so but has
+// not written yet.
+func half(t *testing.T, w way) (c *Conn, client net.Conn, writable *atomic.Int32) {
+	t.Helper()
+	writable = &atomic.Int32{}
+	c, _, client = pair(t, w, func() { writable.Add(1) })
+	sent := fill(t, c)
+	if err := c.Say(frame(1000, 10)); err != nil {
+		t.Fatal(err)
+	}
+	for want := range sent {
+		if n, err := readFrame(client); err != nil || n != want {
+			t.Fatalf("frame %d, %v, want %d", n, err, want)
+		}
+	}
+	natstest.Eventually(t, wait, func() bool { return writable.Load() == 1 }, "the socket cannot be written to")
+	return c, client, writable
+}
+
+// What is said then does not get stuck, nor does what follows: the kernel tells only of what it has refused.
+func TestSaidBeforeTheWorkerWrites(t *testing.T) {
+	ways(t, func(t *testing.T, w way) {
+		c, client, writable := half(t, w)
+		if err := c.Say(frame(1001, 10)); err != nil {
+			t.Fatal(err)
+		}
+		var f Flush
+		f.Frames = append(f.Frames, frame(1002, 10)...)
+		f.Ends = append(f.Ends, int32(len(f.Frames)))
+		told, sent := int32(0), false
+		natstest.Eventually(t, wait, func() bool { // the worker
+			if now := writable.Load(); now != told {
+				told = now
+				r, err := c.WriteFrames(&f)
+				if err != nil {
+					t.Fatal(err)
+				}
+				sent = r.Sent == 1
+			}
+			return sent
+		}, "nobody is told that the socket can be written to")
+		for want := 1000; want <= 1002; want++ {
+			if n, err := readFrame(client); err != nil || n != want {
+				t.Fatalf("frame %d, %v, want %d", n, err, want)
+			}
+		}
+	})
+}
+
+// The same with the last frame of an edge that stops.
+func TestEndBeforeTheWorkerWrites(t *testing.T) {
+	ways(t, func(t *testing.T, w way) {
+		c, client, _ := half(t, w)
+		c.End([]byte{opClose, 0})
+		if n, err := readFrame(client); err != nil || n != 1000 {
+			t.Fatalf("frame %d, %v", n, err)
+		}
+		if rest, err := io.ReadAll(client); err != nil || !bytes.Equal(rest, []byte{opClose, 0}) {
+			t.Fatalf("% x, %v", rest, err)
+		}
+	})
+}
+
+// A client that has closed his side still gets what was said to him last.
+func TestHalfClosedGetsTheLastFrame(t *testing.T) {
+	ways(t, func(t *testing.T, w way) {
+		c, _, client := pair(t, w, func() {})
+		sent := fill(t, c)
+		c.End([]byte{opClose, 0})
+		if err := client.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		for i := range sent {
+			if _, err := readFrame(client); err != nil {
+				t.Fatalf("frame %d of %d: %v", i, sent, err)
+			}
+		}
+		if rest, err := io.ReadAll(client); err != nil || !bytes.Equal(rest, []byte{opClose, 0}) {
+			t.Fatalf("% x, %v", rest, err)
+		}
+	})
+}

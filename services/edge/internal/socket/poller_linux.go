@@ -38,6 +38,7 @@ type reading struct {
 	more, hup bool // the kernel has bytes; it has the end
 	lingering bool // the last frame has been said
 	shut      bool // our side is closed
+	eof       bool // the client has closed his, and has not got all yet
 }
 
 // Poller is a loop over an epoll: it reads from its connections and tells refused ones when they can be written to.
@@ -103,8 +104,8 @@ func NewPoller(now func() int64) (*Poller, error) {
 func (p *Poller) Close() {
 	p.mu.Lock()
 	p.closed = true
-	p.mu.Unlock()
 	p.wake()
+	p.mu.Unlock()
 	<-p.done
 	p.file.Close()
 	unix.Close(p.wakefd)
@@ -128,15 +129,14 @@ func (p *Poller) Adopt(fd int, r Reader, limit time.Duration) error {
 		return ErrClosed
 	}
 	p.adopts = append(p.adopts, c)
-	first := len(p.adopts) == 1
-	p.mu.Unlock()
-	if first {
+	if len(p.adopts) == 1 {
 		p.wake()
 	}
+	p.mu.Unlock()
 	return nil
 }
 
-// wake ends the loop's wait. The counter of wakefd is never read back: edge-triggered, each write is an event, and it has
+// wake ends the loop's wait. Called under mu, so that Close cannot have closed wakefd. The counter of wakefd is never read back: edge-triggered, each write is an event, and it has
 // room for 2^64 of them.
 func (p *Poller) wake() {
 	var one [8]byte
@@ -160,8 +160,10 @@ func (p *Poller) run() {
 			}
 			// After the events: a descriptor closed above may be another connection's by now, whose events come next time.
 			p.attend()
+			if ended = p.expire(); ended {
+				break
+			}
 		}
-		ended = p.expire()
 		p.setDeadline()
 		return ended
 	}
@@ -187,6 +189,9 @@ func (p *Poller) conn(fd int32) *Conn {
 func (p *Poller) setConn(fd int32, c *Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if c == nil && int(fd) >= len(p.conns) {
+		return
+	}
 	for int(fd) >= len(p.conns) {
 		p.conns = append(p.conns, nil)
 	}
@@ -204,7 +209,8 @@ func (p *Poller) event(c *Conn, events uint32) {
 		c.more = true
 		c.hup = c.hup || events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0
 		p.read(c)
-	} else if c.lingering {
+	}
+	if c.lingering {
 		p.shut(c)
 	}
 }
@@ -267,6 +273,12 @@ func (p *Poller) read(c *Conn) {
 			continue
 		case errno == unix.EAGAIN:
 			c.more = false
+			return
+		case errno == 0 && n == 0 && c.unsent():
+			c.more, c.hup, c.eof = false, false, true
+			if !c.lingering {
+				p.linger(c)
+			}
 			return
 		case errno != 0 || n == 0:
 			p.close(c)
@@ -383,11 +395,10 @@ func (c *Conn) queueLocked() {
 	p := c.poller
 	p.mu.Lock()
 	p.queue = append(p.queue, c)
-	first := len(p.queue) == 1
-	p.mu.Unlock()
-	if first {
+	if len(p.queue) == 1 {
 		p.wake()
 	}
+	p.mu.Unlock()
 }
 
 // armLocked has ready called when the socket can be written to. A Conn is registered for that for good; a Stream each
@@ -428,13 +439,23 @@ func (p *Poller) linger(c *Conn) {
 		p.ends.add(c)
 	}
 	c.mu.Lock()
+	c.closing = true
 	if len(c.out) > 0 && !c.blocked { // a worker would have written it next, but writes no more
 		c.flushLocked()
 	}
 	c.mu.Unlock()
 	p.shut(c)
+	if c.fd < 0 {
+		return
+	}
 	c.more = true // what was left unread while it was paused
 	p.read(c)
+}
+
+func (c *Conn) unsent() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.out) > 0
 }
 
 // shut closes our side once everything is said.
@@ -445,6 +466,9 @@ func (p *Poller) shut(c *Conn) {
 	if ready && !c.shut {
 		c.shut = true
 		_ = unix.Shutdown(int(c.fd), unix.SHUT_WR)
+		if c.eof {
+			p.close(c)
+		}
 	}
 }
 
@@ -466,9 +490,12 @@ func (p *Poller) expire() bool {
 		p.close(c)
 	}
 	p.mu.Lock()
-	closed, conns := p.closed, p.conns
+	closed, conns, adopts := p.closed, p.conns, p.adopts
 	p.mu.Unlock()
 	if closed {
+		for _, c := range adopts {
+			p.close(c)
+		}
 		for _, c := range conns {
 			if c != nil && c.stream == nil {
 				p.close(c)
@@ -524,6 +551,7 @@ func (d *deadlines) next(now int64) *Conn {
 		return nil
 	}
 	c := d.list[0].c
+	d.list[0].c = nil
 	d.list = d.list[1:]
 	return c
 }

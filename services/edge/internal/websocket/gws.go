@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"encoding/binary"
 	"errors"
+	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/lxzan/gws"
@@ -49,9 +51,12 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, o offer, b *buc
 		return
 	}
 	var pre []byte
+	if u, ok := nc.(interface{ Unwrap() (net.Conn, []byte) }); ok { // a poller began to read it
+		nc, pre = u.Unwrap()
+	}
 	if n := brw.Reader.Buffered(); n > 0 { // a client may speak right behind its handshake
 		p, _ := brw.Reader.Peek(n)
-		pre = append(pre, p...)
+		pre = append(slices.Clone(p), pre...)
 	}
 	_ = nc.SetDeadline(time.Time{})
 	s := b.Open(o.dialect())

@@ -42,7 +42,7 @@ type desk struct {
 
 func open(t *testing.T) *desk {
 	t.Helper()
-	d := &desk{srv: natstest.Start(t), refused: refusal.New(slog.New(slog.DiscardHandler), time.Now)}
+	d := &desk{srv: natstest.Start(t), refused: refusal.New(slog.New(slog.DiscardHandler))}
 	ctx, cancel := context.WithCancel(context.Background())
 	var err error
 	d.ticks, err = bus.Connect(ctx, bus.Options{URL: d.srv.URL(), Name: "ticks", Log: slog.New(slog.DiscardHandler), Ticks: true})

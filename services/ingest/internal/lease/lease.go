@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tickfan/tickfan/libs/ops"
+	"github.com/tickfan/tickfan/libs/quiet"
 	"github.com/tickfan/tickfan/services/ingest/internal/store"
 )
 
@@ -68,14 +68,13 @@ type Lease struct {
 	unanswered atomic.Int64
 	lost       atomic.Int64
 
-	mu     sync.Mutex
-	warned map[string]time.Time // by what was said; the texts are few and fixed
+	faults *quiet.Log
 }
 
 // New returns a Lease; Run does the work.
 func New(o Options) *Lease {
 	o.TTL, o.Every, o.Retry = cmp.Or(o.TTL, TTL), cmp.Or(o.Every, Every), cmp.Or(o.Retry, Retry)
-	return &Lease{o: o, proof: make(chan struct{}, 1), warned: map[string]time.Time{}}
+	return &Lease{o: o, proof: make(chan struct{}, 1), faults: quiet.New(o.Log, logEvery)}
 }
 
 // Observe tells the lease of an epoch on ticks.> or in beat. It may be called from any goroutine and does not block.
@@ -250,16 +249,4 @@ func (l *Lease) live() {
 }
 
 // warn writes at most one line of a kind in a while.
-func (l *Lease) warn(what string, err error) {
-	now := l.o.Now()
-	l.mu.Lock()
-	last, said := l.warned[what]
-	quiet := said && now.Sub(last) < logEvery
-	if !quiet {
-		l.warned[what] = now
-	}
-	l.mu.Unlock()
-	if !quiet {
-		l.o.Log.Warn(what, "error", err)
-	}
-}
+func (l *Lease) warn(what string, err error) { l.faults.Warn(what, what, "error", err) }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tickfan/tickfan/libs/quiet"
 	"github.com/tickfan/tickfan/proto/code"
 )
 
@@ -17,59 +18,39 @@ const maxWhere = 80
 
 // Log counts and warns. Its methods may be called from any goroutine.
 type Log struct {
-	log *slog.Logger
-	now func() time.Time
+	log *quiet.Log
 
 	mu    sync.Mutex
-	codes map[code.Code]*entry // codes are a fixed list, so this is bounded
-}
-
-type entry struct {
-	count      int64
-	warned     time.Time
-	suppressed int64
+	codes map[code.Code]int64 // they are a fixed list, so this is bounded
 }
 
 // New returns an empty Log.
-func New(log *slog.Logger, now func() time.Time) *Log {
-	return &Log{log: log, now: now, codes: map[code.Code]*entry{}}
+func New(log *slog.Logger) *Log {
+	return &Log{log: quiet.New(log, every), codes: map[code.Code]int64{}}
 }
 
 // Refuse counts a refusal. where is the subject that the price came on, or its source and symbol.
 func (l *Log) Refuse(where string, err error) {
 	why := code.Of(err)
 	l.mu.Lock()
-	e := l.codes[why.Code]
-	if e == nil {
-		e = &entry{}
-		l.codes[why.Code] = e
-	}
-	e.count++
-	now := l.now()
-	if !e.warned.IsZero() && now.Sub(e.warned) < every {
-		e.suppressed++
-		l.mu.Unlock()
-		return
-	}
-	suppressed := e.suppressed
-	e.warned, e.suppressed = now, 0
+	l.codes[why.Code]++
 	l.mu.Unlock()
 
 	if len(where) > maxWhere {
 		where = where[:maxWhere] + "…"
 	}
-	attrs := []any{"subject", where, "code", why.Code, "message", why.Message, "suppressed", suppressed}
+	attrs := []any{"subject", where, "code", why.Code, "message", why.Message}
 	if why.Code == code.Internal && !errors.Is(err, why) {
 		attrs = append(attrs, "error", err) // the caller is not told, so the log must be
 	}
-	l.log.Warn("price refused", attrs...)
+	l.log.Warn(string(why.Code), "price refused", attrs...)
 }
 
 // Counts calls f with the number of refusals of each code seen so far.
 func (l *Log) Counts(f func(code.Code, int64)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for c, e := range l.codes {
-		f(c, e.count)
+	for c, n := range l.codes {
+		f(c, n)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tickfan/tickfan/libs/quiet"
 	"github.com/tickfan/tickfan/proto/code"
 	"github.com/tickfan/tickfan/proto/subject"
 	"github.com/tickfan/tickfan/services/registry/internal/leases"
@@ -53,7 +54,7 @@ type Service struct {
 	ctx    context.Context // of the work
 	cancel context.CancelFunc
 	work   map[string]*errgroup.Group // by endpoint; bounds and awaits what is done beside the subscriptions
-	faults limiter
+	faults *quiet.Log
 }
 
 // endpoint is one subject. Its request is read at once; then, either read gives the answer, or the work that will,
@@ -71,7 +72,7 @@ type workFunc func(context.Context) (answer any, err error)
 // Start subscribes the endpoints and returns when the server knows of them, or with ctx's cause. The caller stops it,
 // also when ctx has ended.
 func Start(ctx context.Context, o Options) (*Service, error) {
-	s := &Service{o: o, work: map[string]*errgroup.Group{}, faults: limiter{every: logEvery}}
+	s := &Service{o: o, work: map[string]*errgroup.Group{}, faults: quiet.New(o.Log, logEvery)}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if err := s.start(ctx); err != nil {
 		s.Stop()
@@ -213,7 +214,5 @@ func (s *Service) body(e endpoint, answer any, err error) ([]byte, *code.Error) 
 
 // fault logs what went wrong here, not with a request.
 func (s *Service) fault(what string, err error) {
-	if suppressed, ok := s.faults.allow(); ok {
-		s.o.Log.Error("request not served", "what", what, "error", err, "suppressed", suppressed)
-	}
+	s.faults.Error(what, "request not served", "what", what, "error", err)
 }

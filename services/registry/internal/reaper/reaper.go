@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/tickfan/tickfan/libs/quiet"
 	"github.com/tickfan/tickfan/proto/subject"
 	"github.com/tickfan/tickfan/services/registry/internal/leases"
 	"github.com/tickfan/tickfan/services/registry/internal/parts"
@@ -39,12 +40,12 @@ type Options struct {
 type Reaper struct {
 	o        Options
 	declared map[subject.Edge]time.Time
-	warned   time.Time
+	faults   *quiet.Log
 }
 
 // New makes a Reaper for Run.
 func New(o Options) *Reaper {
-	return &Reaper{o: o, declared: map[subject.Edge]time.Time{}}
+	return &Reaper{o: o, declared: map[subject.Edge]time.Time{}, faults: quiet.New(o.Log, logEvery)}
 }
 
 // Run looks until ctx ends.
@@ -57,9 +58,8 @@ func (r *Reaper) Run(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		if err := r.look(ctx); err != nil && ctx.Err() == nil && time.Since(r.warned) > logEvery {
-			r.warned = time.Now()
-			r.o.Log.Warn("dead edges not removed, trying again", "error", err)
+		if err := r.look(ctx); err != nil && ctx.Err() == nil {
+			r.faults.Warn("look", "dead edges not removed, trying again", "error", err)
 		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tickfan/tickfan/libs/quiet"
 )
 
 const (
@@ -51,6 +53,7 @@ type Options struct {
 // Store is one KV store. Its methods may be called from any goroutine.
 type Store struct {
 	o       Options
+	faults  *quiet.Log
 	stream  jetstream.Stream
 	missing atomic.Bool // an operation found no stream
 }
@@ -58,16 +61,14 @@ type Store struct {
 // Open makes the store when it is missing. It tries until ctx ends; the error then is ctx's cause.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	o.Log = o.Log.With("store", o.Name)
-	s := &Store{o: o}
-	var warned time.Time
+	s := &Store{o: o, faults: quiet.New(o.Log, logEvery)}
 	for {
 		err := s.make(ctx)
 		if err == nil {
 			return s, nil
 		}
-		if ctx.Err() == nil && time.Since(warned) > logEvery {
-			warned = time.Now()
-			o.Log.Warn("KV store not made, trying again", "error", err)
+		if ctx.Err() == nil {
+			s.faults.Warn("make", "KV store not made, trying again", "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -82,7 +83,6 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 func (s *Store) Keep(ctx context.Context) {
 	ticker := time.NewTicker(makeAgain)
 	defer ticker.Stop()
-	var warned time.Time
 	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
@@ -95,9 +95,8 @@ func (s *Store) Keep(ctx context.Context) {
 		s.missing.Store(false)
 		if err := s.make(ctx); err != nil {
 			s.missing.Store(true)
-			if ctx.Err() == nil && time.Since(warned) > logEvery {
-				warned = time.Now()
-				s.o.Log.Warn("KV store not found or made, trying again", "error", err)
+			if ctx.Err() == nil {
+				s.faults.Warn("keep", "KV store not found or made, trying again", "error", err)
 			}
 		}
 	}

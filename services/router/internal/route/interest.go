@@ -19,7 +19,7 @@ const giveUpAfter = 10 * time.Minute
 func (r *Router) Announcement(payload []byte, now time.Time) {
 	a, err := control.DecodeAnnouncement(payload)
 	if err != nil {
-		r.malformed(KindInterest, subject.Interest(r.o.Region), err, now)
+		r.malformed(KindInterest, subject.Interest(r.o.Region), err)
 		return
 	}
 	r.stats.Announced.Add(1)

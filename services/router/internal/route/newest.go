@@ -19,7 +19,7 @@ func (r *Router) Newest(subj, reply string, payload []byte, now time.Time) {
 		err = errNoReply
 	}
 	if err != nil {
-		r.malformed(KindNewest, subj, err, now)
+		r.malformed(KindNewest, subj, err)
 		return
 	}
 	if m.Range.Symbol != "" {

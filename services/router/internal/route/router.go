@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tickfan/tickfan/libs/newest"
+	"github.com/tickfan/tickfan/libs/quiet"
 	"github.com/tickfan/tickfan/proto/control"
 	"github.com/tickfan/tickfan/proto/subject"
 	"github.com/tickfan/tickfan/proto/tick"
@@ -45,7 +46,7 @@ type Router struct {
 	buckets map[subject.Bucket]*batch.Bucket
 
 	stats  Stats
-	faults faults
+	faults *quiet.Log
 	buf    []byte
 }
 
@@ -64,7 +65,7 @@ func New(o Options) *Router {
 		demand:  demand.New(),
 		links:   map[subject.Symbol][]link{},
 		buckets: map[subject.Bucket]*batch.Bucket{},
-		faults:  faults{log: o.Log},
+		faults:  quiet.New(o.Log, faultEvery),
 	}
 	r.sender = batch.NewSender(batch.Options{Region: o.Region, Instance: o.Instance, Window: o.Window, Publish: r.publish})
 	r.stats.BeatAge.Store(tick.NoBeat)
@@ -97,7 +98,7 @@ func (r *Router) tick(subj string, payload []byte, now time.Time) bool {
 		if err == nil {
 			err = errSubject
 		}
-		r.malformed(KindTick, subj, err, now)
+		r.malformed(KindTick, subj, err)
 		return true
 	}
 	e := r.table.Put(h, payload)
@@ -118,7 +119,7 @@ func (r *Router) tick(subj string, payload []byte, now time.Time) bool {
 // Beat takes a message of beat.
 func (r *Router) Beat(payload []byte, now time.Time) {
 	if _, err := tick.DecodeBeat(payload); err != nil {
-		r.malformed(KindBeat, subject.Beat, err, now)
+		r.malformed(KindBeat, subject.Beat, err)
 		return
 	}
 	r.sender.Beat(now)
@@ -161,12 +162,12 @@ func (r *Router) publish(subj string, data []byte) error {
 	err := r.o.Publish(subj, data)
 	if err != nil {
 		r.stats.Errors.Add(1)
-		r.faults.warn(faultPublish, "a message could not be published", time.Now(), "subject", subj, "error", err)
+		r.faults.Warn("publish", "a message could not be published", "subject", subj, "error", err)
 	}
 	return err
 }
 
-func (r *Router) malformed(kind Kind, subj string, err error, now time.Time) {
+func (r *Router) malformed(kind Kind, subj string, err error) {
 	r.stats.Malformed[kind].Add(1)
-	r.faults.warn(fault(kind), "a message could not be read; it is ignored", now, "subject", subj, "error", err)
+	r.faults.Warn(kind.String(), "a message could not be read; it is ignored", "subject", subj, "error", err)
 }

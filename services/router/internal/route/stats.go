@@ -2,7 +2,6 @@ package route
 
 import (
 	"errors"
-	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -53,29 +52,5 @@ func (r *Router) Stats() *Stats { return &r.stats }
 // BatchStats gives the counters of batches.
 func (r *Router) BatchStats() *batch.Stats { return r.sender.Stats() }
 
-// fault is one kind of trouble that may come once per message and must not fill the log: each Kind, and these.
-type fault int
-
-const (
-	faultPublish = fault(Kinds) + iota
-	faultKinds
-)
-
-// faultEvery is the least time between two lines about the same trouble.
+// faultEvery is the least time between two lines about the same trouble, which may come once per message.
 const faultEvery = 10 * time.Second
-
-// faults logs the first of each kind in a while and counts the others.
-type faults struct {
-	log  *slog.Logger
-	last [faultKinds]time.Time
-	more [faultKinds]int
-}
-
-func (f *faults) warn(kind fault, msg string, now time.Time, attrs ...any) {
-	if last := f.last[kind]; !last.IsZero() && now.Sub(last) < faultEvery {
-		f.more[kind]++
-		return
-	}
-	f.log.Warn(msg, append(attrs, "suppressed", f.more[kind])...)
-	f.last[kind], f.more[kind] = now, 0
-}

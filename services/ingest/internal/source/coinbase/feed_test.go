@@ -46,7 +46,7 @@ func receive(t *testing.T, url string, products ...subject.Symbol) *receiver {
 
 func receiveWith(t *testing.T, url string, change func(*Feed), products ...subject.Symbol) *receiver {
 	t.Helper()
-	r := &receiver{stats: &Stats{}, refused: refusal.New(slog.New(slog.DiscardHandler), time.Now)}
+	r := &receiver{stats: &Stats{}, refused: refusal.New(slog.New(slog.DiscardHandler))}
 	r.feed = New(Options{
 		URL: url, Products: products, Refused: r.refused, Log: slog.New(slog.DiscardHandler), Now: time.Now, Stats: r.stats,
 		Stamp: func(sym subject.Symbol, q tick.Quote) error {
