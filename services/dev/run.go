@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -136,6 +137,9 @@ func banner(out io.Writer, cfg Config, data string) {
 		server = "--server " + at + " "
 	}
 	page := browse(cfg.Edge.Listen)
+	if cfg.Edge.TLSCert != "" {
+		page = strings.Replace(page, "http:", "https:", 1)
+	}
 	if page != "http://localhost:8080" {
 		edgeFlag = "--edge " + page + " "
 	}

@@ -100,6 +100,12 @@ watch    bin/tickctl watch BTC-USD
 ops      http://localhost:9090/readyz and /metrics
 data     in nats://n1:4222
 `},
+		{"TLS", []string{"--tls-cert", "c.pem", "--tls-key", "k.pem"}, "nats://127.0.0.1:4222", "/tmp/x", `page     https://localhost:8080
+publish  nats pub ingest.BTC-USD '{"price":"64123.51"}'
+watch    bin/tickctl watch --edge https://localhost:8080 BTC-USD
+ops      http://localhost:9090/readyz and /metrics
+data     /tmp/x (removed at the end; keep it with --data)
+`},
 		{"a password", []string{"--nats", "nats://me:secret@n1:4222"}, "nats://me:secret@n1:4222", "", `page     http://localhost:8080
 publish  nats --server nats://me:xxxxx@n1:4222 pub ingest.BTC-USD '{"price":"64123.51"}'
 watch    bin/tickctl watch BTC-USD
