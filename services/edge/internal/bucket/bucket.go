@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"golang.org/x/time/rate"
 
+	"github.com/tickfan/tickfan/libs/quiet"
 	"github.com/tickfan/tickfan/proto/control"
 	"github.com/tickfan/tickfan/proto/session"
 	"github.com/tickfan/tickfan/proto/subject"
@@ -24,6 +24,9 @@ const Capacity = 10000
 // pendingMsgs is how many NATS messages may wait for a worker. A batch comes every 2 ms at most, so this is seconds of
 // a worker that does not run; what is dropped beyond shows as a hole in the batch numbers and is asked for again.
 const pendingMsgs = 8192
+
+// logEvery is the least time between two log lines of one kind.
+const logEvery = 10 * time.Second
 
 // checkEvery is how often deadlines are looked at: those of questions, of subscribes, of topics that nobody needs.
 const checkEvery = 250 * time.Millisecond
@@ -71,7 +74,7 @@ type Bucket struct {
 	nextCheck, nextVisit int64
 	interest             interest
 	feed                 feed
-	logs                 rate.Sometimes
+	log                  *quiet.Log
 }
 
 type command struct {
@@ -103,7 +106,7 @@ func New(o Options) (*Bucket, error) {
 		wake:   make(chan struct{}, 1),
 		done:   make(chan struct{}),
 		topics: map[subject.Symbol]*topic{},
-		logs:   rate.Sometimes{First: 3, Interval: 10 * time.Second},
+		log:    quiet.New(o.Log.With("bucket", o.ID), logEvery),
 	}
 	b.interest.init()
 	b.feed.init()
@@ -345,7 +348,5 @@ func (b *Bucket) receive(m *nats.Msg) {
 	b.feed.batch(b, m.Data, now)
 }
 
-// warn logs what may repeat with every message; a counter has how often.
-func (b *Bucket) warn(msg string, args ...any) {
-	b.logs.Do(func() { b.o.Log.Warn(msg, append(args, "bucket", b.o.ID)...) })
-}
+// warn logs what may repeat with every message.
+func (b *Bucket) warn(msg string, args ...any) { b.log.Warn(msg, msg, args...) }

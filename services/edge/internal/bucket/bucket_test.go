@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tickfan/tickfan/libs/natstest"
+	"github.com/tickfan/tickfan/libs/quiet"
 	"github.com/tickfan/tickfan/proto/code"
 	"github.com/tickfan/tickfan/proto/control"
 	"github.com/tickfan/tickfan/proto/session"
@@ -69,7 +70,7 @@ func (o *outlet) Alive() int64          { return 0 }
 // bench is a bucket whose worker is the test: no NATS, time by hand.
 func bench(gap time.Duration) *Bucket {
 	b := &Bucket{o: Options{WriteGap: gap, Idle: time.Hour, Stats: &Stats{}, Log: slog.New(slog.DiscardHandler), Now: func() int64 { return 0 }},
-		wake: make(chan struct{}, 1), topics: map[subject.Symbol]*topic{}}
+		log: quiet.New(slog.New(slog.DiscardHandler), logEvery), wake: make(chan struct{}, 1), topics: map[subject.Symbol]*topic{}}
 	b.interest.init()
 	b.feed.init()
 	return b

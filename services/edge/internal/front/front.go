@@ -88,7 +88,7 @@ func New(o Options) (*Front, error) {
 		MaxHeaderBytes: maxHeader,
 		Handler:        f,
 		ConnState:      f.state,
-		ErrorLog:       log.New(newFaults(o.Log), "", 0),
+		ErrorLog:       log.New(faults{f.log}, "", 0),
 	}
 	ln, stop := net.Listener(patient{o.Listener, f}), func() {}
 	switch {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/tickfan/tickfan/libs/natstest"
+	"github.com/tickfan/tickfan/libs/quiet"
 	"github.com/tickfan/tickfan/proto/code"
 	"github.com/tickfan/tickfan/services/edge/internal/certtest"
 	"github.com/tickfan/tickfan/services/edge/internal/socket"
@@ -336,10 +337,10 @@ func TestCloseWhenCrowded(t *testing.T) {
 	})
 }
 
-// Clients that fail are told of once, with how many they were.
+// Clients that fail are told of once.
 func TestFaultsAreFew(t *testing.T) {
 	var b bytes.Buffer
-	f := newFaults(slog.New(slog.NewTextHandler(&b, nil)))
+	f := faults{quiet.New(slog.New(slog.NewTextHandler(&b, nil)), logEvery)}
 	for range 100 {
 		_, _ = f.Write([]byte("http: TLS handshake error\n"))
 	}

@@ -199,7 +199,7 @@ func (l *Loop) take(m *nats.Msg) {
 	case l.interest:
 		l.router.Announcement(m.Data, now)
 	case l.newest:
-		l.router.Newest(m.Subject, m.Reply, m.Data, now)
+		l.router.Newest(m.Subject, m.Reply, m.Data)
 	default:
 		l.router.Tick(m.Subject, m.Data, now)
 	}

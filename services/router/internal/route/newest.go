@@ -1,8 +1,6 @@
 package route
 
 import (
-	"time"
-
 	"github.com/tickfan/tickfan/proto/subject"
 	"github.com/tickfan/tickfan/proto/tick"
 )
@@ -12,7 +10,7 @@ const answerHead = 1 + 1 + 1 + 5 + 5
 
 // Newest answers a request for newest ticks on the subject reply, in as many messages as it takes, or hands one for a
 // range on. One that cannot be read gets no answer: there is none that says so.
-func (r *Router) Newest(subj, reply string, payload []byte, now time.Time) {
+func (r *Router) Newest(subj, reply string, payload []byte) {
 	r.stats.Requests.Add(1)
 	m, err := tick.DecodeNewestRequest(payload)
 	if err == nil && reply == "" {

@@ -15,7 +15,7 @@ import (
 func (b *bench) ask(symbols []subject.Symbol) (seqs map[string]uint64, missing []subject.Symbol, messages int) {
 	b.t.Helper()
 	b.sent = nil
-	b.Newest("router.local.newest", "_INBOX.x", (&tick.NewestRequest{Symbols: symbols}).Append(nil), b.now)
+	b.Newest("router.local.newest", "_INBOX.x", (&tick.NewestRequest{Symbols: symbols}).Append(nil))
 	seqs = map[string]uint64{}
 	for i, m := range b.sent {
 		expect(b.t, "subject", m.subject, "_INBOX.x")
@@ -72,8 +72,8 @@ func TestRangeIsHandedOn(t *testing.T) {
 	b.publishTick("BTC-USD", 1, 2)
 	g := tick.Range{Symbol: "BTC-USD", Epoch: 1, From: 1, To: 2}
 	p := (&tick.NewestRequest{Range: g}).Append(nil)
-	b.Newest("router.local.newest", "_INBOX.x", p, b.now)
-	b.Newest("router.local.newest", "", p, b.now)
+	b.Newest("router.local.newest", "_INBOX.x", p)
+	b.Newest("router.local.newest", "", p)
 	if want := []string{fmt.Sprint(g, " to _INBOX.x")}; !slices.Equal(b.ranges, want) || len(b.sent) > 0 {
 		t.Errorf("handed on %q, want %q; %d messages sent", b.ranges, want, len(b.sent))
 	}

@@ -290,8 +290,8 @@ func TestMalformed(t *testing.T) {
 	b.Fill([]newest.Tick{{Subject: "ticks.BTC-USD", Payload: []byte("junk")}}, b.now)
 	b.Beat([]byte("junk"), b.now)
 	b.Announcement([]byte("junk"), b.now)
-	b.Newest("router.local.newest", "reply", []byte("junk"), b.now)
-	b.Newest("router.local.newest", "", (&tick.NewestRequest{}).Append(nil), b.now)
+	b.Newest("router.local.newest", "reply", []byte("junk"))
+	b.Newest("router.local.newest", "", (&tick.NewestRequest{}).Append(nil))
 	expect(t, "A", b.flush(bucketA), "")
 	if len(b.sent) > 0 {
 		t.Fatalf("answered junk on %s", b.sent[0].subject)
@@ -313,7 +313,7 @@ func TestRefusedPublishIsCounted(t *testing.T) {
 	b.err = errors.New("cut")
 	b.flush(bucketA)
 	b.Say(false)
-	b.Newest("router.local.newest", "reply", (&tick.NewestRequest{}).Append(nil), b.now)
+	b.Newest("router.local.newest", "reply", (&tick.NewestRequest{}).Append(nil))
 	if n := b.Stats().Errors.Load(); n != 3 {
 		t.Fatalf("%d errors, want 3", n)
 	}
