@@ -68,6 +68,7 @@ type Bucket struct {
 	round                uint8
 	wheel                wheel
 	due                  []*clock // to be flushed in this round
+	touched              int64
 	flush                flush
 	pending              []*pending
 	recheck              bool // something that pending operations wait for has changed

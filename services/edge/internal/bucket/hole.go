@@ -302,8 +302,8 @@ func (hs *holes) close(b *Bucket, h *hole, expires, now int64) {
 // markEvery has all readers of mode every look again.
 func (b *Bucket) markEvery(t *topic, now int64) {
 	for _, r := range t.subs {
-		if u := &r.s.subs[r.i]; u.every != nil {
-			b.mark(u.clock, r.i, now)
+		if r.every {
+			b.mark(r.clock, r.i, now)
 		}
 	}
 }

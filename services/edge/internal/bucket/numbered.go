@@ -11,7 +11,7 @@ import (
 // changed form against each of the last ticks that somebody was sent, encoded when first needed. A connection is sent
 // the changed form against the version that it was sent last, which its subscription remembers in 4 bytes.
 //
-// Why not against the tick before alone: a connection is written to once in 20 ms, and of Binance's BTC and ETH 61 % of
+// Why not against the tick before alone: a connection was written to once in 20 ms, and of Binance's BTC and ETH 61 % of
 // what it is sent then is not the tick after the one it has, and would be full: 42 bytes in the median, against 10.
 type numbered struct {
 	number  uint32

@@ -215,7 +215,7 @@ func TestCompactSeesWhatJSONSees(t *testing.T) {
 		for i := range views {
 			views[i], outs[i] = newViewer(t, published, i == 1), &outlet{take: take}
 			sessions[i] = joinAs(b, outs[i], views[i].dialect())
-			sessions[i].clocks[0].phase = 0
+			sessions[i].plain.phase = 0
 		}
 		now := int64(time.Hour)
 		for range 3000 {
@@ -345,7 +345,7 @@ func TestCompactHoleFilledBetweenReaders(t *testing.T) {
 	sessions[1].blocked = true
 	take(3)
 	now += int64(holeWait)
-	b.mark(sessions[0].clocks[0], 0, now)
+	b.mark(&sessions[0].plain, 0, now)
 	b.flushDue(now)
 	b.feed.holes.check(b, now)
 	none := tick.NewestAnswer{Last: true, Lack: tick.Gone}

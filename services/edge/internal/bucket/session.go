@@ -15,22 +15,22 @@ import (
 
 // Session is one connection in a bucket. Its exported methods may be called by anyone, the rest is the worker's.
 type Session struct {
-	bucket  *Bucket
+	plain clock // for subscriptions without max_rate; here, and first, because every tick touches it
+
 	out     Outlet
 	dialect Dialect
-
-	subs   []sub
-	clocks []*clock // the first is for subscriptions without max_rate
+	subs    []sub
+	bucket  *Bucket
 
 	slot     int32 // place among the bucket's ping slots
 	pos      int32
 	pinged   int64 // when it was last pinged; 0: never
-	phase    uint8 // which of the rounds brings its ping
 	errors   atomic.Int32
 	ending   atomic.Bool
-	numbered bool // the dialect is Compact: topics have numbers
-	blocked  bool // the socket refused bytes; Writable follows
-	gone     bool // from the bucket, or not in it yet
+	phase    uint8 // which of the rounds brings its ping
+	numbered bool  // the dialect is Compact: topics have numbers
+	blocked  bool  // the socket refused bytes; Writable follows
+	gone     bool  // from the bucket, or not in it yet
 }
 
 // sub is one subscription of a session.
@@ -53,26 +53,27 @@ type reader struct {
 // Clocks of different sessions are spread over the gap by their phase, so that a tick wanted by thousands does not
 // make all of them due at once for ever after.
 type clock struct {
-	s      *Session
-	gap    int64 // nanoseconds between two writes; 0: none
-	phase  int64
 	next   int64    // not before
-	rate   int      // max_rate; 0: the edge's write gap
-	dirty  []uint64 // bit i: s.subs[i] has something to send
-	n      int      // subscriptions
+	low    uint64   // bit i: s.subs[i] has something to send
+	s      *Session // whose it is
 	queued bool     // in the worker's list of this round
 	waits  bool     // on the wheel
+	rate   int32    // max_rate; 0: the edge's write gap
+	gap    int64    // nanoseconds between two writes; 0: none
+	phase  int64    // of the writes in the gap
+	high   []uint64 // low for s.subs[64] and on
+	n      int      // subscriptions
+	other  *clock   // the session's next one
 }
 
-func newClock(s *Session, rate int, gap time.Duration) *clock {
-	c := &clock{s: s, rate: rate, gap: int64(gap)}
+func (c *clock) init(s *Session, rate int, gap time.Duration) {
+	c.s, c.rate, c.gap = s, int32(rate), int64(gap)
 	if rate > 0 {
 		c.gap = int64(time.Second) / int64(rate)
 	}
 	if c.gap > 0 {
 		c.phase = rand.Int64N(c.gap)
 	}
-	return c
 }
 
 // wrote moves next to the clock's phase, one gap on (three quarters of it at least: after a pause a write comes at any
@@ -86,26 +87,42 @@ func (c *clock) wrote(now int64) {
 }
 
 func (c *clock) set(i uint32) {
-	for int(i>>6) >= len(c.dirty) {
-		c.dirty = append(c.dirty, 0)
+	if i < 64 {
+		c.low |= 1 << i
+		return
 	}
-	c.dirty[i>>6] |= 1 << (i & 63)
+	i -= 64
+	for int(i>>6) >= len(c.high) {
+		c.high = append(c.high, 0)
+	}
+	c.high[i>>6] |= 1 << (i & 63)
 }
 
 func (c *clock) has(i uint32) bool {
-	return int(i>>6) < len(c.dirty) && c.dirty[i>>6]&(1<<(i&63)) != 0
+	if i < 64 {
+		return c.low&(1<<i) != 0
+	}
+	i -= 64
+	return int(i>>6) < len(c.high) && c.high[i>>6]&(1<<(i&63)) != 0
 }
 
 func (c *clock) unset(i uint32) bool {
 	if !c.has(i) {
 		return false
 	}
-	c.dirty[i>>6] &^= 1 << (i & 63)
+	if i < 64 {
+		c.low &^= 1 << i
+	} else {
+		c.high[(i-64)>>6] &^= 1 << (i & 63)
+	}
 	return true
 }
 
 func (c *clock) any() bool {
-	for _, w := range c.dirty {
+	if c.low != 0 {
+		return true
+	}
+	for _, w := range c.high {
 		if w != 0 {
 			return true
 		}
@@ -113,26 +130,34 @@ func (c *clock) any() bool {
 	return false
 }
 
-// each calls f for each dirty subscription, in order, until f says to stop.
-func (c *clock) each(f func(i uint32) bool) {
-	for w, x := range c.dirty {
+// each yields each dirty subscription, in order.
+func (c *clock) each(yield func(i uint32) bool) {
+	for x := c.low; x != 0; x &= x - 1 {
+		if !yield(uint32(bits.TrailingZeros64(x))) {
+			return
+		}
+	}
+	for w, x := range c.high {
 		for ; x != 0; x &= x - 1 {
-			if !f(uint32(w<<6 + bits.TrailingZeros64(x))) {
+			if !yield(uint32(64 + w<<6 + bits.TrailingZeros64(x))) {
 				return
 			}
 		}
 	}
 }
 
-func (s *Session) clock(rate int) *clock {
-	for _, c := range s.clocks {
-		if c.rate == rate {
+// clockOf is the session's clock of that max_rate.
+func (s *Session) clockOf(rate int) *clock {
+	last := &s.plain
+	for c := last; c != nil; c = c.other {
+		if c.rate == int32(rate) {
 			return c
 		}
+		last = c
 	}
-	c := newClock(s, rate, s.bucket.o.WriteGap)
-	s.clocks = append(s.clocks, c)
-	return c
+	last.other = &clock{}
+	last.other.init(s, rate, 0)
+	return last.other
 }
 
 // find is the subscription to t, or -1. A scan: connections have some dozen symbols, and the thousandth costs less than
@@ -156,11 +181,10 @@ type want struct {
 
 // apply makes or replaces the subscription and marks its snapshot.
 func (s *Session) apply(w want, i int, now int64) {
-	clk := s.clock(w.rate)
+	clk := s.clockOf(w.rate)
 	if i < 0 {
 		i = len(s.subs)
-		s.subs = append(s.subs, sub{t: w.t, clock: clk})
-		s.subs[i].pos = w.t.subscribe(s, uint32(i))
+		s.subs = append(s.subs, sub{t: w.t, clock: clk, pos: w.t.subscribe(subref{clk, uint32(i), w.every})})
 	} else {
 		old := &s.subs[i]
 		old.clock.unset(uint32(i))
@@ -169,6 +193,7 @@ func (s *Session) apply(w want, i int, now int64) {
 			w.t.dropEvery()
 		}
 		old.clock, old.every, old.sent = clk, nil, 0 // the client forgets the last tick, too
+		w.t.subs[old.pos] = subref{clk, uint32(i), w.every}
 	}
 	clk.n++
 	if w.every {
@@ -214,9 +239,11 @@ func (s *Session) remove(i int) {
 
 // dropClocks forgets rates that nobody has any more. One on the wheel fires into nothing.
 func (s *Session) dropClocks() {
-	for i := len(s.clocks) - 1; i > 0; i-- {
-		if s.clocks[i].n == 0 {
-			s.clocks = append(s.clocks[:i], s.clocks[i+1:]...)
+	for c := &s.plain; c.other != nil; {
+		if c.other.n == 0 {
+			c.other = c.other.other
+		} else {
+			c = c.other
 		}
 	}
 }
@@ -248,7 +275,7 @@ func (s *Session) Bucket() *Bucket { return s.bucket }
 // Open makes a session for a place that Reserve took. Start must follow.
 func (b *Bucket) Open(d Dialect) *Session {
 	s := &Session{bucket: b, dialect: d, numbered: d.Index() == int(session.Compact), gone: true}
-	s.clocks = []*clock{newClock(s, 0, b.o.WriteGap)}
+	s.plain.init(s, 0, b.o.WriteGap)
 	return s
 }
 

@@ -168,7 +168,7 @@ func (b *Bucket) complete(p *pending, now int64) {
 		s.answer(answer)
 		return
 	}
-	b.flushClock(s.clock(p.req.MaxRate), answer, now)
+	b.flushClock(s.clockOf(p.req.MaxRate), answer, now)
 }
 
 // topic finds or makes the table's entry.
@@ -192,7 +192,7 @@ func (b *Bucket) goLive(t *topic, now int64) {
 	b.recheck = true
 	if t.priced() {
 		for _, r := range t.subs {
-			b.mark(r.s.subs[r.i].clock, r.i, now)
+			b.mark(r.clock, r.i, now)
 		}
 	}
 }
@@ -209,12 +209,11 @@ func (b *Bucket) take(t *topic, tk *tick.Tick, now int64) {
 	}
 	n := int64(0)
 	for _, r := range t.subs {
-		u := &r.s.subs[r.i]
-		if changed && u.every == nil || ringed && u.every != nil {
-			if u.clock.has(r.i) && u.every == nil {
+		if changed && !r.every || ringed && r.every {
+			if !r.every && r.clock.has(r.i) {
 				n++
 			}
-			b.mark(u.clock, r.i, now)
+			b.mark(r.clock, r.i, now)
 		}
 	}
 	if n > 0 {

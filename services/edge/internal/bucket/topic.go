@@ -32,10 +32,11 @@ type topic struct {
 	lingers, leaves bool         // on interest's list of unused, of removed
 }
 
-// subref is one subscription: index i of s.subs.
+// subref is one subscription: index i of clock.s.subs, and what of it each tick has to know.
 type subref struct {
-	s *Session
-	i uint32
+	clock *clock
+	i     uint32
+	every bool
 }
 
 func (t *topic) priced() bool { return t.newest.Price.Given() }
@@ -86,8 +87,8 @@ func (t *topic) seedRing(now int64) {
 func (t *topic) dropEvery() { t.every-- }
 
 // subscribe appends a subscription and gives its place.
-func (t *topic) subscribe(s *Session, i uint32) uint32 {
-	t.subs = append(t.subs, subref{s, i})
+func (t *topic) subscribe(r subref) uint32 {
+	t.subs = append(t.subs, r)
 	return uint32(len(t.subs) - 1)
 }
 
@@ -99,7 +100,7 @@ func (t *topic) unsubscribe(pos uint32) {
 	t.subs[last] = subref{}
 	t.subs = t.subs[:last]
 	if int(pos) < last {
-		moved.s.subs[moved.i].pos = pos
+		moved.clock.s.subs[moved.i].pos = pos
 	}
 	if cap(t.subs) > 64 && len(t.subs) < cap(t.subs)/4 {
 		t.subs = slices.Clone(t.subs)

@@ -52,7 +52,8 @@ func TestWheelAfterPause(t *testing.T) {
 
 func TestClockKeepsItsPhaseAndRate(t *testing.T) {
 	for range 1000 {
-		c := newClock(nil, 1+rand.IntN(100), 0)
+		c := &clock{}
+		c.init(nil, 1+rand.IntN(100), 0)
 		now := int64(time.Hour)
 		for range 50 {
 			before := now

@@ -29,17 +29,19 @@ type Owner interface{ Writable() }
 //
 // While the outbox holds anything, nothing is read: a client that floods and does not read stops himself.
 type Conn struct {
-	owner  Owner
-	poller *Poller
-	stream *Stream      // who reads it in a goroutine; nil: the poller does
 	alive  atomic.Int64 // when the client last gave a sign of life, the poller's clock
+	stream *Stream      // who reads it in a goroutine; nil: the poller does
 
+	// With what is above all that a write needs, in one line of the cache.
 	mu      sync.Mutex
 	out     []byte // outbox: the rest of a cut frame, then answers and control frames; with TLS: what is encrypted
 	fd      int32  // -1 when closed; used only under mu or by the poller's loop
 	blocked bool   // the kernel refused bytes; the poller will tell
 	closing bool   // a close frame was written or queued, or the socket is broken
 	broken  bool   // a write failed
+
+	owner  Owner
+	poller *Poller
 
 	reading // the poller's part
 }
