@@ -253,7 +253,7 @@ func (b *Bucket) work() {
 	}
 	b.feed.holes.check(b, now)
 	if now >= b.nextCheck {
-		b.nextCheck = now + int64(checkEvery)
+		b.nextCheck = now - now%int64(checkEvery) + int64(checkEvery)
 		b.feed.check(b, now)
 		b.sweepTopics(now)
 		b.recheck = true

@@ -48,10 +48,11 @@ func (b *Bucket) dropSession(s *Session, now int64) {
 }
 
 // visitSessions looks at the slots whose turn it is. A worker that comes late makes up for what it missed, but for whole
-// turns.
+// turns. Turns and checks come at multiples of their time, at once in all buckets: a process that wakes up seldom costs
+// less.
 func (b *Bucket) visitSessions(now int64) {
 	every := int64(b.visitEvery())
-	b.nextVisit = max(b.nextVisit, now-visitSlots*every)
+	b.nextVisit = max(b.nextVisit, now-now%every-visitSlots*every)
 	for ; b.nextVisit <= now; b.nextVisit += every {
 		b.visitSlot(now)
 	}

@@ -141,6 +141,9 @@ func (b *Bucket) complete(p *pending, now int64) {
 				numbers[i] = b.number(t)
 			}
 		}
+		if len(s.subs) == 0 { // as most clients subscribe once, no more memory than for that
+			s.subs = make([]sub, 0, len(wants))
+		}
 		for i, w := range wants {
 			s.apply(w, at[i], now)
 		}

@@ -52,6 +52,10 @@ func (w *rawWrite) write(c *Conn, p []byte) (int, error) {
 // sent is Linux's: elsewhere the kernel is asked by writing.
 func (w *rawWrite) sent(*Conn) (bool, error) { return true, nil }
 
+type rawRead struct{}
+
+func (*rawRead) read(s *Stream, p []byte) (int, error) { return s.TCPConn.Read(p) }
+
 // Poller waits for each refused socket in a goroutine of its own. That goroutine holds the descriptor's write lock, so
 // nobody else may call RawConn.Write meanwhile: Conn.blocked sees to it.
 type Poller struct {

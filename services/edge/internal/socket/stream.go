@@ -18,7 +18,8 @@ type Stream struct {
 	pre     []byte        // bytes that came with the handshake, read before the socket's
 	drained chan struct{} // closed when the outbox empties; made by who waits
 	armed   bool          // the poller has seen this socket
-	secured *secured      // nil: without TLS
+	in      rawRead
+	secured *secured // nil: without TLS
 }
 
 // NewStream takes over nc, a *net.TCPConn or what NewTLS made of one. pre are bytes already read from it. Nothing of nc
@@ -62,9 +63,14 @@ func (s *Stream) Read(p []byte) (int, error) {
 	if n := s.replay(p); n > 0 {
 		return n, nil
 	}
-	if s.secured == nil {
-		return s.readSocket(p)
+	if s.secured != nil {
+		return s.readSecured(p)
 	}
+	n, err := s.in.read(s, p)
+	return s.got(n, err)
+}
+
+func (s *Stream) readSecured(p []byte) (int, error) {
 	n, err := s.secured.tls.Read(p)
 	if s.await() {
 		return 0, ErrClosed
@@ -73,8 +79,12 @@ func (s *Stream) Read(p []byte) (int, error) {
 }
 
 // readSocket reads what came, encrypted or not.
-func (s *Stream) readSocket(p []byte) (int, error) {
-	n, err := s.TCPConn.Read(p)
+func (s *Stream) readSocket(p []byte) (int, error) { return s.got(s.in.read(s, p)) }
+
+// got is not part of Read, which would need more stack for it (see rawRead).
+//
+//go:noinline
+func (s *Stream) got(n int, err error) (int, error) {
 	if n > 0 {
 		s.alive.Store(s.poller.now())
 	}

@@ -69,7 +69,11 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, o offer, b *buc
 	}
 	if o.deflate {
 		_ = c.Say(appendAccept(nil, r.Header.Get(keyHeader), o)) // if it fails the reader sees it
-		h.serve(c, s, b, h.newClient(s, o).readLoop)
+		s.Start(&c.Conn)
+		go func() {
+			h.newClient(s, o).readLoop(c)
+			h.end(c, s)
+		}()
 		return
 	}
 	// gws looks at the first line of a header alone, and for subprotocols by its own order: tell it what was found.
@@ -85,18 +89,33 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, o offer, b *buc
 		h.o.Release(b)
 		return
 	}
-	h.serve(c, s, b, func(*socket.Stream) { readLoop(ws, s) })
+	s.Start(&c.Conn)
+	// What waits on this goroutine's stack while nothing comes has to fit into the 1120 bytes that a stack of 2 KB leaves
+	// to it (928 are the runtime's), or the stack grows to 4 KB, and for good: runtime.shrinkstack takes it back only if a
+	// quarter is enough with 800 bytes on top. So nothing more is done here, in Stream.Read and below it than must be.
+	go func() {
+		defer h.left(ws)
+		ws.ReadLoop()
+	}()
 }
 
-// serve has read read the connection in a goroutine. Release counts it out.
-func (h *Handler) serve(c *socket.Stream, s *bucket.Session, b *bucket.Bucket, read func(*socket.Stream)) {
-	go func() {
-		s.Start(&c.Conn)
-		read(c)
-		s.Close()
-		c.Linger()
-		h.o.Release(b)
-	}()
+// left ends what remains of a connection that has been read to its end.
+//
+// gws panics when a client declares a length of 2^63 bytes or more (gws 1.8.9): no client may end the edge with that. What
+// runs of our own in ReadLoop does not panic for a client's sake: OnMessage leaves it.
+func (h *Handler) left(ws *gws.Conn) {
+	c := ws.NetConn().(*conn)
+	if recover() != nil {
+		c.session.End(code.TooBig, reason(code.TooBig))
+	}
+	h.end(c.Stream, c.session)
+}
+
+// end counts a connection out.
+func (h *Handler) end(c *socket.Stream, s *bucket.Session) {
+	s.Close()
+	c.Linger()
+	h.o.Release(s.Bucket())
 }
 
 // conn is what gws holds as its connection; through it an event finds its session.
@@ -104,17 +123,6 @@ type conn struct {
 	*socket.Stream
 	session *bucket.Session
 	format  session.Format
-}
-
-// readLoop is gws's, which panics when a client declares a length of 2^63 bytes or more (gws 1.8.9): no client may end
-// the edge with that. What runs of our own in it does not panic for a client's sake: OnMessage leaves it.
-func readLoop(ws *gws.Conn, s *bucket.Session) {
-	defer func() {
-		if recover() != nil {
-			s.End(code.TooBig, reason(code.TooBig))
-		}
-	}()
-	ws.ReadLoop()
 }
 
 // Write notes with which code gws ends the connection: a frame or a message that broke the rules. An echo of the
