@@ -31,8 +31,10 @@ const (
 	// maxHeader is how long a request's head may be, in bytes.
 	maxHeader = 16 << 10
 
-	// spare is how many connections above the limit there are at most, to be told that there is no room.
-	spare = 200
+	// spare is how many connections above the limit there are at most, to be told that there is no room. When all of them
+	// are taken, who has said nothing for spareTime makes room for others (but where net/http reads handshakes).
+	spare     = 200
+	spareTime = time.Second
 
 	// A handshake leaves 0.6-4 KB of garbage, and without new ones the next collection may be minutes away. So after
 	// storm connections the memory goes back to the system when none has come for calm.
@@ -94,7 +96,7 @@ func New(o Options) (*Front, error) {
 	switch {
 	case o.TLS != nil:
 		ln = secure{ln, o.TLS}
-	case o.Pollers != nil:
+	case f.polls():
 		var err error
 		if ln, stop, err = f.accept(); err != nil {
 			return nil, fmt.Errorf("accept connections: %w", err)
@@ -107,6 +109,9 @@ func New(o Options) (*Front, error) {
 	}()
 	return f, nil
 }
+
+// polls tells whether pollers read handshakes.
+func (f *Front) polls() bool { return f.o.Pollers != nil && f.o.TLS == nil }
 
 type opened struct {
 	handler http.Handler
@@ -148,6 +153,9 @@ func (f *Front) crowded() bool {
 // wait returns when there are not too many connections, or none are accepted any more: false.
 func (f *Front) wait() bool {
 	for f.crowded() {
+		if f.polls() {
+			f.o.Pollers.Hurry(f.o.RequestTime - spareTime)
+		}
 		if !f.pause() {
 			return false
 		}

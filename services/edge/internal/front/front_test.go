@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -277,6 +278,21 @@ func TestNoRoom(t *testing.T) {
 			t.Errorf("when there is room again: %s", resp.Status)
 		}
 	})
+}
+
+// Silent connections take all the room there is for being refused: others are told nevertheless, soon.
+func TestSilenceMakesRoom(t *testing.T) {
+	if !slices.Contains(accepting(), byPollers) {
+		t.Skip("net/http reads handshakes here")
+	}
+	s := start(t, byPollers, time.Hour)
+	s.open(0)
+	for range spare + 50 {
+		s.tcp()
+	}
+	if resp, body := say(t, s.dial(), plain); resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(body, `"too_many_clients"`) {
+		t.Errorf("got %s %s", resp.Status, body)
+	}
 }
 
 func TestNotOpenYet(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -66,6 +67,9 @@ type Poller struct {
 // NewPoller makes a poller; Close waits for its goroutines, which end when their sockets are closed. now is a monotonic
 // clock in nanoseconds.
 func NewPoller(now func() int64) (*Poller, error) { return &Poller{now: now}, nil }
+
+// Hurry has nothing to end: net/http reads the handshakes.
+func (*Poller) Hurry(time.Duration) {}
 
 // Close waits until no socket uses the poller any more.
 func (p *Poller) Close() { p.wg.Wait() }

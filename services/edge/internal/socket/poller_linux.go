@@ -62,6 +62,7 @@ type Poller struct {
 	conns  []*Conn // by descriptor
 	queue  []*Conn // to be looked at by the loop, because of another goroutine
 	adopts []*Conn // new ones
+	hurry  int64
 	closed bool
 
 	handshakes, ends deadlines
@@ -136,8 +137,18 @@ func (p *Poller) Adopt(fd int, r Reader, limit time.Duration) error {
 	return nil
 }
 
-// wake ends the loop's wait. Called under mu, so that Close cannot have closed wakefd. The counter of wakefd is never read back: edge-triggered, each write is an event, and it has
-// room for 2^64 of them.
+// Hurry ends handshakes as if they had taken by longer.
+func (p *Poller) Hurry(by time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed {
+		p.hurry = int64(by)
+		p.wake()
+	}
+}
+
+// wake ends the loop's wait. Called under mu, so that Close cannot have closed wakefd. The counter of wakefd is never read
+// back: edge-triggered, each write is an event, and it has room for 2^64 of them.
 func (p *Poller) wake() {
 	var one [8]byte
 	binary.NativeEndian.PutUint64(one[:], 1)
@@ -482,16 +493,17 @@ func (p *Poller) close(c *Conn) {
 
 // expire closes who has had his time. True: the poller is to end, and has closed all.
 func (p *Poller) expire() bool {
+	p.mu.Lock()
+	closed, conns, adopts, hurry := p.closed, p.conns, p.adopts, p.hurry
+	p.hurry = 0
+	p.mu.Unlock()
 	now := p.now()
-	for c := p.handshakes.next(now); c != nil; c = p.handshakes.next(now) {
+	for c := p.handshakes.next(now + hurry); c != nil; c = p.handshakes.next(now + hurry) {
 		p.close(c)
 	}
 	for c := p.ends.next(now); c != nil; c = p.ends.next(now) {
 		p.close(c)
 	}
-	p.mu.Lock()
-	closed, conns, adopts := p.closed, p.conns, p.adopts
-	p.mu.Unlock()
 	if closed {
 		for _, c := range adopts {
 			p.close(c)

@@ -1,6 +1,9 @@
 package socket
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // Pollers share the connections of an edge.
 type Pollers struct {
@@ -24,6 +27,13 @@ func NewPollers(n int, now func() int64) (*Pollers, error) {
 
 // Next gives one after the other.
 func (ps *Pollers) Next() *Poller { return ps.list[int(ps.next.Add(1))%len(ps.list)] }
+
+// Hurry is Poller.Hurry for all of them.
+func (ps *Pollers) Hurry(by time.Duration) {
+	for _, p := range ps.list {
+		p.Hurry(by)
+	}
+}
 
 // Close stops them, as Poller.Close does.
 func (ps *Pollers) Close() {
