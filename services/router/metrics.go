@@ -45,6 +45,8 @@ func newMetrics(meter metric.Meter, r *route.Router, ranges *history.Stats) (*me
 		{name: "publish_errors", value: &stats.Errors, description: "Messages that the connection refused."},
 		{name: "symbols", value: &stats.Symbols, gauge: true, description: "Symbols that have a price."},
 		{name: "interest_buckets", value: &stats.Buckets, gauge: true, description: "Buckets that want something."},
+		{name: "served_buckets", value: &stats.Served, gauge: true, description: "Buckets that this router serves."},
+		{name: "routers", value: &stats.Routers, gauge: true, description: "Routers of the region that serve buckets, as this one has heard, itself included."},
 		{name: "interest_symbols", value: &stats.Wants, gauge: true, description: "Symbols wanted, counted per bucket."},
 		{name: "interest_ahead", value: &stats.Ahead, gauge: true, description: "Parts announced that KV does not hold yet."},
 		{name: "beat_age", value: &stats.BeatAge, gauge: true, unit: "ms", description: "Age of ingest's last beat; -1 before the first."},

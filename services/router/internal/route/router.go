@@ -12,6 +12,7 @@ import (
 	"github.com/tickfan/tickfan/proto/tick"
 	"github.com/tickfan/tickfan/services/router/internal/batch"
 	"github.com/tickfan/tickfan/services/router/internal/demand"
+	"github.com/tickfan/tickfan/services/router/internal/peers"
 	"github.com/tickfan/tickfan/services/router/internal/table"
 )
 
@@ -19,6 +20,7 @@ import (
 type Options struct {
 	Region   subject.Region
 	Instance string        // new at each start
+	Copies   int           // routers that serve each bucket
 	Window   time.Duration // least time between two batches to a bucket
 	Log      *slog.Logger
 	// Publish sends a message. It must not keep data. An error means that it did not leave.
@@ -39,11 +41,14 @@ type Router struct {
 	table   *table.Table
 	demand  *demand.Demand
 	sender  *batch.Sender
+	peers   *peers.Peers
 	serving bool
+	leaving bool
 
 	// Only while serving: who wants what, made from demand.
 	links   map[subject.Symbol][]link
-	buckets map[subject.Bucket]*batch.Bucket
+	buckets map[subject.Bucket]*batch.Bucket // that this router serves
+	others  map[subject.Bucket]time.Time     // of those, the ones that are another's by now, and until when they are served
 
 	stats  Stats
 	faults *quiet.Log
@@ -64,7 +69,9 @@ func New(o Options) *Router {
 		table:   table.New(),
 		demand:  demand.New(),
 		links:   map[subject.Symbol][]link{},
+		peers:   peers.New(o.Instance, o.Copies),
 		buckets: map[subject.Bucket]*batch.Bucket{},
+		others:  map[subject.Bucket]time.Time{},
 		faults:  quiet.New(o.Log, faultEvery),
 	}
 	r.sender = batch.NewSender(batch.Options{Region: o.Region, Instance: o.Instance, Window: o.Window, Publish: r.publish})
@@ -128,15 +135,21 @@ func (r *Router) Beat(payload []byte, now time.Time) {
 // Flush sends the batches that are due and returns when it must be called again, the zero time when nothing waits.
 func (r *Router) Flush(now time.Time) (next time.Time) { return r.sender.Flush(now) }
 
-// Turn is what happens every TurnEvery: empty batches for the idle, and the gauges.
+// Turn is what happens every TurnEvery: who has gone, empty batches for the idle, and the gauges.
 func (r *Router) Turn(now time.Time) {
+	if r.peers.Expire(now) {
+		r.spread(now)
+	}
 	if r.serving {
+		r.yield(now)
 		r.sender.Idle(now)
 		r.giveUp(now)
 	}
 	r.stats.Symbols.Store(int64(r.table.Len()))
 	r.stats.Buckets.Store(int64(r.demand.Buckets()))
 	r.stats.Wants.Store(int64(r.demand.Wants()))
+	r.stats.Served.Store(int64(len(r.buckets)))
+	r.stats.Routers.Store(int64(r.peers.Others() + 1))
 	r.stats.Ahead.Store(int64(r.demand.Ahead()))
 	r.stats.BeatAge.Store(r.sender.BeatAge(now))
 }
@@ -144,17 +157,10 @@ func (r *Router) Turn(now time.Time) {
 // TurnEvery is how often Turn must be called.
 const TurnEvery = batch.IdleEvery / batch.Slots
 
-// Say publishes the router's own beat.
-func (r *Router) Say(leaving bool) {
-	m := control.RouterBeat{Instance: r.o.Instance, Ready: r.serving && !leaving, Leaving: leaving}
-	r.buf = m.Append(r.buf[:0])
-	_ = r.publish(subject.RouterBeat(r.o.Region), r.buf) // counted; the next one says the same
-}
-
 // Finish sends everything that waits, then that this router leaves.
 func (r *Router) Finish(now time.Time) {
 	r.sender.FlushAll(now)
-	r.Say(true)
+	r.Leave()
 }
 
 // publish counts and logs what did not leave, so that nobody else has to.
