@@ -26,7 +26,7 @@ type Config struct {
 
 // Options are dev's own flags.
 type Options struct {
-	NATSPort int    `name:"nats-port" default:"4222" help:"Port of the embedded nats-server on 127.0.0.1; 0 is any free one. It asks for no password."`
+	NATSPort int    `name:"nats-port" default:"4222" help:"Port on 127.0.0.1 of the nats-server that runs in this process (--nats embedded); 0 is any free one. It asks for no password."`
 	Data     string `name:"data" help:"Folder that keeps the embedded nats-server's streams. Default: a temporary one, removed at the end."`
 }
 

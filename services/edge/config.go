@@ -16,7 +16,7 @@ import (
 // Options are the edge's own flags.
 type Options struct {
 	Listen      string        `name:"listen" default:"${listen}" help:"Where clients connect: WebSocket, HTTP and the page."`
-	Advertise   string        `name:"advertise" help:"host:port at which clients reach this edge, for the registry's locate. Default: this host's name and the port of --listen."`
+	Advertise   string        `name:"advertise" help:"host:port at which clients reach this edge, for the registry's locate. Default: the IP address of --listen, or this host's name when it has none, and its port."`
 	Name        string        `name:"name" default:"edge" help:"Name of this edge: 1 to 32 of a-z 0-9 -. Its id is the name and six characters made at start."`
 	WriteGap    time.Duration `name:"write-gap" default:"25ms" help:"Usual time between two writes to a connection that gave no max_rate; never less than three quarters of it. The first after a pause leaves at once."`
 	Idle        time.Duration `name:"idle" default:"60s" help:"A connection without a sign of life for so long is closed; it is pinged every 5/12 of it, 25 s."`

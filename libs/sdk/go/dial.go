@@ -212,8 +212,12 @@ func readRefusal(resp *http.Response) error {
 	if err == nil && json.Unmarshal(p, &body) == nil && body.Error != nil && body.Error.Code != "" {
 		r.fault = body.Error
 	}
+	r.secure = string(p) == wantsTLS
 	return r
 }
+
+// wantsTLS is what package net/http answers where it speaks TLS and was not asked to.
+const wantsTLS = "Client sent an HTTP request to an HTTPS server.\n"
 
 // retryAfter is the longest wait that edges asked for in err.
 func retryAfter(err error) time.Duration {

@@ -45,11 +45,15 @@ type refusal struct {
 	status int
 	fault  *code.Error   // what the body said; nil: it was not Tickfan that answered
 	after  time.Duration // Retry-After
+	secure bool          // it wants TLS
 }
 
 func (e *refusal) Error() string {
 	s := fmt.Sprintf("answered %d %s", e.status, http.StatusText(e.status))
-	if e.fault == nil {
+	switch {
+	case e.secure:
+		return s + ": it speaks TLS; write https:// or wss://"
+	case e.fault == nil:
 		return s + ", not in the words of a Tickfan edge"
 	}
 	return s + ": " + e.fault.Error()

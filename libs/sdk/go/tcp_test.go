@@ -73,6 +73,12 @@ func TestTLS(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 
+	// Who writes http:// is told what to write. (certified is net/http's own server, as the edge's is.)
+	_, err = tickfan.Dial(ctx, "http://"+certified.Listener.Addr().String(), tickfan.Options{})
+	if err == nil || !strings.Contains(err.Error(), "https://") {
+		t.Errorf("without TLS: %v", err)
+	}
+
 	roots := certified.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
 	c, err := tickfan.Dial(ctx, "https://"+l.Addr().String(), tickfan.Options{TLS: &tls.Config{RootCAs: roots}})
 	if err != nil {

@@ -102,6 +102,7 @@ func (a *api) Refuse(w http.ResponseWriter, status int, e *code.Error) {
 // Refuse answers with an error: {"error":{"code","message"}}.
 func Refuse(w http.ResponseWriter, status int, e *code.Error) {
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store") // a cache may keep a 404 or 410 otherwise
 	w.WriteHeader(status)
 	encode(w, map[string]*code.Error{"error": e})
 }
