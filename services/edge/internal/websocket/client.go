@@ -76,14 +76,10 @@ func (c *client) readLoop(s *socket.Stream) {
 	buf := make([]byte, 512)
 	var in []byte // what came of a frame that is not whole
 	for {
-		n, err := s.Read(buf)
-		if err != nil {
-			c.session.Ended(abnormal) // unless it is known better
-			return
-		}
+		n, err := s.Read(buf) // TLS gives the last bytes together with the end, when both are there
 		in = append(in, buf[:n]...)
 		used := 0
-		for {
+		for !s.Closing() {
 			r, size := c.next(&s.Conn, in[used:])
 			if size == 0 {
 				break
@@ -96,6 +92,9 @@ func (c *client) readLoop(s *socket.Stream) {
 			}
 		}
 		switch {
+		case err != nil:
+			c.session.Ended(abnormal) // unless it is known better
+			return
 		case used == len(in):
 			in = nil
 		case used > 0:
