@@ -237,3 +237,23 @@ func TestNothingFollowsTheEnd(t *testing.T) {
 		}
 	}
 }
+
+// Messages that are small until they are inflated are all answered, in order, however many come at once.
+func TestHeavyMessages(t *testing.T) {
+	e := startEdge(t, newRegion(t))
+	c, _ := dialOffering(t, e, offered)
+	const messages = 100
+	go func() {
+		var all []byte
+		for i := range messages {
+			p := deflated(t, fmt.Appendf(nil, `{"op":"ping","id":%d%s}`, i, strings.Repeat(" ", 60<<10)))
+			all = append(append(all, 0xc1, 0x80|126, byte(len(p)>>8), byte(len(p)), 0, 0, 0, 0), p...)
+		}
+		_, _ = c.nc.Write(all)
+	}()
+	for i := range messages {
+		if m := c.next(); m.Op != session.OpPong || *m.ID != int64(i) {
+			t.Fatalf("message %d: got %+v", i, m)
+		}
+	}
+}

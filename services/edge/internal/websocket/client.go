@@ -16,6 +16,7 @@ type client struct {
 	part    *fragments
 	format  session.Format
 	deflate bool
+	made    uint32 // bytes inflated since the others last had their turn
 }
 
 func (h *Handler) newClient(s *bucket.Session, o offer) *client {
@@ -57,6 +58,7 @@ func (c *client) data(f *frame) *session.Request {
 		i := c.h.inflaters.get()
 		defer c.h.inflaters.put(i)
 		f.payload, fault = i.inflate(f.payload)
+		c.made += uint32(len(f.payload))
 	}
 	text := f.op == opText
 	if fault == 0 && text && !utf8.Valid(f.payload) {
