@@ -274,7 +274,7 @@ func (c *Conn) wakeLocked() {
 // endLocked has the reader end the connection.
 func (c *Conn) endLocked() {
 	if c.stream != nil {
-		c.stream.end()
+		c.stream.endLocked()
 	} else {
 		c.finishLocked()
 	}
