@@ -51,16 +51,16 @@ func (v jsonValue) str() (s string, ok bool) {
 func (v jsonValue) integer() (n int64, ok bool) { return n, json.Unmarshal(v, &n) == nil }
 
 func (v jsonValue) strs() (list []string, ok bool) {
-	var elements []json.RawMessage
+	var elements []*string // pointers, because a null would be ""
 	if v[0] != '[' || json.Unmarshal(v, &elements) != nil {
 		return nil, false
 	}
-	for _, e := range elements {
-		s, ok := jsonValue(e).str()
-		if !ok {
+	list = make([]string, len(elements))
+	for i, e := range elements {
+		if e == nil {
 			return nil, false
 		}
-		list = append(list, s)
+		list[i] = *e
 	}
 	return list, true
 }

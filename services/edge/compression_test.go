@@ -207,3 +207,53 @@ func TestCompressionFaults(t *testing.T) {
 	r.publish("BTC-USD", 1, "1") // nobody else noticed
 	price(t, other.next(), "1")
 }
+
+// What follows a close frame, or what ends a connection, is not looked at (RFC 6455, 1.4).
+func TestNothingFollowsTheEnd(t *testing.T) {
+	for _, x := range []struct {
+		name string
+		last []byte
+		want code.Close
+	}{
+		{"close frame", []byte{0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8}, 1000},
+		{"binary message", []byte{0x82, 0x82, 0, 0, 0, 0, '{', '}'}, code.Unsupported},
+	} {
+		for _, extensions := range []string{"x", offered} {
+			t.Run(x.name+", "+extensions, func(t *testing.T) {
+				e := startEdge(t, newRegion(t))
+				c, _ := dialOffering(t, e, extensions)
+				ping := []byte(`{"op":"ping"}`)
+				p := append(append(bytes.Clone(x.last), 0x81, 0x80|byte(len(ping)), 0, 0, 0, 0), ping...)
+				if _, err := c.nc.Write(p); err != nil {
+					t.Fatal(err)
+				}
+				if got := c.closed(); got != x.want {
+					t.Errorf("closed with %d, want %d", got, x.want)
+				}
+				_ = c.nc.Close()
+				counted(t, e, "tickfan_edge_connections", "", 0)
+				counted(t, e, "tickfan_edge_requests_total", "", 0)
+			})
+		}
+	}
+}
+
+// Messages that are small until they are inflated are all answered, in order, however many come at once.
+func TestHeavyMessages(t *testing.T) {
+	e := startEdge(t, newRegion(t))
+	c, _ := dialOffering(t, e, offered)
+	const messages = 100
+	go func() {
+		var all []byte
+		for i := range messages {
+			p := deflated(t, fmt.Appendf(nil, `{"op":"ping","id":%d%s}`, i, strings.Repeat(" ", 60<<10)))
+			all = append(append(all, 0xc1, 0x80|126, byte(len(p)>>8), byte(len(p)), 0, 0, 0, 0), p...)
+		}
+		_, _ = c.nc.Write(all)
+	}()
+	for i := range messages {
+		if m := c.next(); m.Op != session.OpPong || *m.ID != int64(i) {
+			t.Fatalf("message %d: got %+v", i, m)
+		}
+	}
+}

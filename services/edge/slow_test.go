@@ -29,7 +29,12 @@ func dialRaw(t *testing.T, e *running) *rawClient {
 // handshake is dialRaw with more lines of header; it gives the answer too.
 func handshake(t *testing.T, e *running, lines string) (*rawClient, *http.Response) {
 	t.Helper()
-	nc := e.dial(4 << 10)
+	return upgrade(t, e.dial(4<<10), lines)
+}
+
+// upgrade is handshake over a connection that there is already.
+func upgrade(t *testing.T, nc net.Conn, lines string) (*rawClient, *http.Response) {
+	t.Helper()
 	t.Cleanup(func() { _ = nc.Close() })
 	fmt.Fprint(nc, "GET /v1/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"+lines+"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
 	c := &rawClient{t: t, nc: nc, br: bufio.NewReaderSize(nc, 512)}

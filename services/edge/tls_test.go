@@ -129,6 +129,50 @@ func TestTLSEnds(t *testing.T) {
 	_ = c.nc.Close()
 }
 
+// held keeps what is written to it until it is let go, in one piece.
+type held struct {
+	net.Conn
+	hold bool
+	p    []byte
+}
+
+func (h *held) Write(p []byte) (int, error) {
+	if !h.hold {
+		return h.Conn.Write(p)
+	}
+	h.p = append(h.p, p...)
+	return len(p), nil
+}
+
+// What a client says right before the end of its TLS is heard, also when both come in one packet.
+func TestLastWordsOverTLS(t *testing.T) {
+	r := newRegion(t)
+	e, _, _ := startSecure(t, r, certtest.NewAuthority(t))
+	e.tls.MaxVersion = tls.VersionTLS12 // an alert can be told there before it is decrypted, and crypto/tls gives the end together with the rest
+	for i, extensions := range []string{"x", offered} {
+		tcp, err := net.Dial("tcp", e.url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := &held{Conn: tcp}
+		secret := tls.Client(h, e.tls)
+		c, _ := upgrade(t, secret, "Sec-WebSocket-Extensions: "+extensions+"\r\n")
+		h.hold = true
+		c.put(0x88, []byte{0x03, 0xe9}) // 1001
+		if err := secret.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		_ = tcp.SetWriteDeadline(time.Time{}) // TLS leaves one that is over
+		if _, err := tcp.Write(h.p); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.closed(); got != 1000 {
+			t.Errorf("%q: closed with %d", extensions, got)
+		}
+		counted(t, e, "tickfan_edge_closed_total", `code="1001"`, i+1)
+	}
+}
+
 func TestTLSFlags(t *testing.T) {
 	for _, x := range []struct{ cert, key, reader, want string }{
 		{"c", "", "auto", "both or none"},

@@ -49,6 +49,13 @@ type Conn struct {
 // Alive is when bytes last came from the client, or it acknowledged some that the kernel had held back.
 func (c *Conn) Alive() int64 { return c.alive.Load() }
 
+// Closing tells whether the connection ends: what has been received is not looked at any more.
+func (c *Conn) Closing() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closing
+}
+
 // Say writes a whole frame ahead of any tick, now or when the socket can take it.
 func (c *Conn) Say(frame []byte) error {
 	c.mu.Lock()
@@ -267,7 +274,7 @@ func (c *Conn) wakeLocked() {
 // endLocked has the reader end the connection.
 func (c *Conn) endLocked() {
 	if c.stream != nil {
-		c.stream.end()
+		c.stream.endLocked()
 	} else {
 		c.finishLocked()
 	}

@@ -518,3 +518,27 @@ func TestHalfClosedGetsTheLastFrame(t *testing.T) {
 		}
 	})
 }
+
+// Who ends a connection once more does not cut off the client, who is still being listened to.
+func TestEndTwice(t *testing.T) {
+	ways(t, func(t *testing.T, w way) {
+		c, o, client := pair(t, w, func() {})
+		c.End([]byte{opClose, 0})
+		if p, err := io.ReadAll(client); len(p) != 2 || err != nil {
+			t.Fatalf("read % x, %v", p, err)
+		}
+		for i := range 2000 {
+			if i%10 == 0 {
+				c.Finish()
+			}
+			if _, err := client.Write([]byte("late")); err != nil {
+				t.Fatalf("write %d: %v", i, err)
+			}
+		}
+		select {
+		case <-o.gone:
+			t.Error("the connection has been closed before the client did it")
+		default:
+		}
+	})
+}

@@ -33,6 +33,7 @@ type reading struct {
 	busy    bool // the last request is not answered yet
 	waiting bool // bytes wait in the kernel or in in until the connection is not paused any more
 	queued  bool // in the poller's list
+	resting bool // until the loop comes to the poller's list
 
 	// The loop's own:
 	more, hup bool // the kernel has bytes; it has the end
@@ -242,7 +243,7 @@ func (p *Poller) attend() {
 	}
 	for _, c := range queue {
 		c.mu.Lock()
-		c.queued = false
+		c.queued, c.resting = false, false
 		gone, closing, broken := c.fd < 0, c.closing, c.broken
 		c.mu.Unlock()
 		switch {
@@ -336,14 +337,23 @@ func (p *Poller) use(c *Conn, data []byte) bool {
 func (c *Conn) state() (paused, closing bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.waiting = !c.closing && (c.busy || len(c.out) > 0)
+	c.waiting = !c.closing && (c.busy || c.resting || len(c.out) > 0)
 	return c.waiting, c.closing
 }
 
-// Paused tells Received to stop: a request is not answered yet, the outbox holds something, or the connection ends.
+// Paused tells Received to stop: a request is not answered yet, the outbox holds something, the others have their turn, or
+// the connection ends.
 func (c *Conn) Paused() bool {
 	paused, closing := c.state()
 	return paused || closing
+}
+
+// Rest says that what came was much work: the others have their turn before there is more of it. Called in Received.
+func (c *Conn) Rest() {
+	c.mu.Lock()
+	c.resting = true
+	c.queueLocked()
+	c.mu.Unlock()
 }
 
 // Begin says that a request is being carried out; nothing more is read until Done.

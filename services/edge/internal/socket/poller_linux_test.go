@@ -149,6 +149,77 @@ func TestOneRequestAtATime(t *testing.T) {
 	}
 }
 
+// Who rests after each byte lets others in between, and is gone on with by itself.
+func TestRestLetsOthersIn(t *testing.T) {
+	p, err := NewPoller(func() int64 { return 1 })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	begun, let := make(chan struct{}), make(chan struct{})
+	order := make(chan byte, 1000)
+	open := func(use func(c *Conn, p []byte) int) net.Conn {
+		client, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = client.Close() })
+		s, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Adopt(dup(t, s.(*net.TCPConn)), &collector{&owner{gone: make(chan struct{})}, use}, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		return client
+	}
+	first := true
+	busy := open(func(c *Conn, p []byte) (used int) {
+		for used < len(p) && !c.Paused() {
+			if first {
+				first = false
+				close(begun)
+				<-let
+			}
+			order <- p[used]
+			used++
+			c.Rest()
+		}
+		return used
+	})
+	other := open(func(_ *Conn, p []byte) int {
+		order <- 'x'
+		return len(p)
+	})
+	p.queueNew(t)
+	text := strings.Repeat("0123456789", 50)
+	if _, err := io.WriteString(busy, text); err != nil {
+		t.Fatal(err)
+	}
+	<-begun
+	if _, err := io.WriteString(other, "x"); err != nil {
+		t.Fatal(err)
+	}
+	close(let)
+	var got []byte
+	for len(got) <= len(text) {
+		select {
+		case b := <-order:
+			got = append(got, b)
+		case <-time.After(wait):
+			t.Fatalf("no more comes after %d bytes", len(got))
+		}
+	}
+	if at := strings.IndexByte(string(got), 'x'); at > 10 || strings.Replace(string(got), "x", "", 1) != text {
+		t.Errorf("the other had to wait for %d bytes: %q", at, got)
+	}
+}
+
 // Who says nothing is closed when his time is over, unless another reader has taken the connection.
 func TestTimeLimit(t *testing.T) {
 	limited := func(r *collector) way {

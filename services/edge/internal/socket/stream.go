@@ -18,6 +18,7 @@ type Stream struct {
 	pre     []byte        // bytes that came with the handshake, read before the socket's
 	drained chan struct{} // closed when the outbox empties; made by who waits
 	armed   bool          // the poller has seen this socket
+	lingers bool          // its reader has stopped
 	in      rawRead
 	secured *secured // nil: without TLS
 }
@@ -133,8 +134,13 @@ func (s *Stream) wakeLocked() {
 	}
 }
 
-// end stops the reader, which then calls Linger. Never SetDeadline: an expired write deadline fails RawConn.Write.
-func (s *Stream) end() { _ = s.TCPConn.SetReadDeadline(time.Unix(1, 0)) }
+// endLocked stops the reader, which then calls Linger: the deadline is its own from there on. Never SetDeadline: an
+// expired write deadline fails RawConn.Write.
+func (s *Stream) endLocked() {
+	if !s.lingers {
+		_ = s.TCPConn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
 
 // Write takes what gws writes: the handshake's answer, and a close frame. It never blocks.
 func (s *Stream) Write(p []byte) (int, error) {
@@ -167,7 +173,7 @@ func (s *Stream) Linger() {
 	timeout := time.NewTimer(lingerTime)
 	defer timeout.Stop()
 	s.mu.Lock()
-	s.closing = true
+	s.closing, s.lingers = true, true
 	if s.secured != nil {
 		s.secured.endLocked(&s.Conn)
 	}

@@ -16,6 +16,7 @@ type client struct {
 	part    *fragments
 	format  session.Format
 	deflate bool
+	made    uint32 // bytes inflated since the others last had their turn
 }
 
 func (h *Handler) newClient(s *bucket.Session, o offer) *client {
@@ -57,6 +58,7 @@ func (c *client) data(f *frame) *session.Request {
 		i := c.h.inflaters.get()
 		defer c.h.inflaters.put(i)
 		f.payload, fault = i.inflate(f.payload)
+		c.made += uint32(len(f.payload))
 	}
 	text := f.op == opText
 	if fault == 0 && text && !utf8.Valid(f.payload) {
@@ -76,14 +78,10 @@ func (c *client) readLoop(s *socket.Stream) {
 	buf := make([]byte, 512)
 	var in []byte // what came of a frame that is not whole
 	for {
-		n, err := s.Read(buf)
-		if err != nil {
-			c.session.Ended(abnormal) // unless it is known better
-			return
-		}
+		n, err := s.Read(buf) // TLS gives the last bytes together with the end, when both are there
 		in = append(in, buf[:n]...)
 		used := 0
-		for {
+		for !s.Closing() {
 			r, size := c.next(&s.Conn, in[used:])
 			if size == 0 {
 				break
@@ -96,6 +94,9 @@ func (c *client) readLoop(s *socket.Stream) {
 			}
 		}
 		switch {
+		case err != nil:
+			c.session.Ended(abnormal) // unless it is known better
+			return
 		case used == len(in):
 			in = nil
 		case used > 0:

@@ -167,6 +167,9 @@ func (events) OnPong(*gws.Conn, []byte) {}
 func (events) OnMessage(ws *gws.Conn, m *gws.Message) {
 	defer m.Close()
 	c := ws.NetConn().(*conn)
+	if c.Closing() { // gws goes on with what it has read already
+		return
+	}
 	done := make(chan struct{})
 	go func() {
 		if r, ok := decode(c.session, c.format, m.Opcode == gws.OpcodeText, m.Bytes()); ok {

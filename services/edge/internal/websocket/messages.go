@@ -39,7 +39,7 @@ func reason(c code.Close) string {
 	case code.TooBig:
 		return "message too large"
 	case code.InvalidPayload:
-		return "text is not UTF-8"
+		return "text is not UTF-8, or what is compressed cannot be inflated"
 	}
 	return "protocol error"
 }

@@ -33,6 +33,10 @@ type polled struct{ *client }
 
 func (c polled) Writable() { c.session.Writable() }
 
+// turn is how many bytes are inflated, about, before the other connections have their turn. A poller reads 64 KB at once,
+// which can be 500 messages of 64 KB each when inflated: seconds of work.
+const turn = 16 << 10
+
 func (c polled) Received(conn *socket.Conn, p []byte) (used int) {
 	for !conn.Paused() {
 		r, size := c.next(conn, p[used:])
@@ -43,6 +47,10 @@ func (c polled) Received(conn *socket.Conn, p []byte) (used int) {
 		if r != nil {
 			conn.Begin()
 			c.session.Do(r, conn.Done)
+		}
+		if c.made > turn {
+			c.made = 0
+			conn.Rest()
 		}
 	}
 	return used
