@@ -114,6 +114,34 @@ func TestLocate(t *testing.T) {
 	}, "edges lists all, sorted")
 }
 
+// An edge is told to drain by whichever registry gets its next heartbeats, and is sent no more clients from then on.
+func TestDrain(t *testing.T) {
+	b := newBench(t)
+	b.start(slow)
+	b.start(slow)
+	b.heartbeat(beat(alice, 10))
+	b.heartbeat(beat(bob, 90))
+	natstest.Eventually(t, soon, func() bool { return b.heartbeat(beat(bob, 90)).Others == 1 }, "one other takes clients")
+	if a := ask[control.DrainAnswer](b, subject.EndpointDrain+"."+string(alice), nil); a.Error != nil || a.Edge != alice {
+		t.Fatalf("answered %+v", a)
+	}
+	for range 20 {
+		if !b.heartbeat(beat(alice, 10)).Drain {
+			t.Fatal("a heartbeat does not hear of it")
+		}
+	}
+	natstest.Eventually(t, soon, func() bool { return b.located(bob) && b.heartbeat(beat(bob, 90)).Others == 0 }, "it is sent no more clients")
+	if b.heartbeat(beat(bob, 90)).Drain {
+		t.Error("another edge hears of it, too")
+	}
+	last := beat(alice, 0)
+	last.Stopping = true
+	b.heartbeat(last)
+	if a := ask[control.DrainAnswer](b, subject.EndpointDrain+"."+string(alice), nil); !isCode(a.Error, code.NoEdge) {
+		t.Errorf("an edge that has gone: %+v", a)
+	}
+}
+
 func TestBucketsAndSymbol(t *testing.T) {
 	b := newBench(t)
 	b.start(slow)
