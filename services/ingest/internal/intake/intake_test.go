@@ -65,6 +65,7 @@ func open(t *testing.T) *desk {
 		Conn: d.srv.Connect(t), Ticks: d.ticks, Drops: drops, Refused: d.refused, Log: slog.New(slog.DiscardHandler), Now: time.Now,
 		Active:  func() bool { return d.stamper.Epoch() != 0 },
 		Skipped: func() {},
+		Hold:    func(subject.Symbol, tick.Quote, func()) {},
 		Stamp: func(sym subject.Symbol, q tick.Quote) (tick.Position, error) {
 			if f := d.slow.Load(); f != nil {
 				(*f)()
