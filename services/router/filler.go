@@ -25,6 +25,7 @@ const (
 const (
 	reconnect = "reconnect" // what was published while the connection was cut never came
 	dropped   = "dropped"   // ticks came faster than they were taken
+	missed    = "missed"    // beats count more ticks than came
 )
 
 var errCut = errors.New("connection to NATS was cut")

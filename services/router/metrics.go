@@ -32,6 +32,7 @@ func newMetrics(meter metric.Meter, r *route.Router, ranges *history.Stats) (*me
 	figures := []figure{
 		{name: "ticks", value: &stats.Ticks, description: "Ticks that came on ticks.>."},
 		{name: "ticks_old", value: &stats.Old, description: "Ticks dropped because their symbol's newest was not before them."},
+		{name: "ticks_missed", value: &stats.Missed, description: "Ticks that ingest's beats count and that did not come; newest ones are then read from stream TICKS."},
 		{name: "ticks_repaired", value: &stats.Repaired, description: "Ticks taken from stream TICKS that were newer than what was known."},
 		{name: "batches", value: &batches.Batches, description: "Batches sent to buckets, empty ones included."},
 		{name: "items", value: &batches.Items, description: "Ticks sent in batches, counted per bucket."},

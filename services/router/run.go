@@ -102,6 +102,7 @@ func (s *service) open(ctx context.Context) (err error) {
 		Log:      s.deps.Log,
 		Publish:  func(subj string, data []byte) error { return s.nc.Publish(subj, data) },
 		Stored:   func(b subject.Bucket, part int) (control.PartValue, bool) { return s.view.Load().Part(b, part) },
+		Missed:   func() { s.filler.ask(missed) },
 		Range:    s.history.Ask,
 	})
 	if s.metrics, err = newMetrics(meter, router, s.history.Stats()); err != nil {

@@ -39,6 +39,7 @@ func newRig(t *testing.T) *rig {
 			g.sent = append(g.sent, message{subj, append([]byte(nil), data...)})
 			return nil
 		},
+		Missed: func() {},
 		Stored: func(subject.Bucket, int) (control.PartValue, bool) { return control.PartValue{}, false },
 	})
 	g.Loop = NewLoop(router, func() {})

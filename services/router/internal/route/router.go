@@ -28,6 +28,8 @@ type Options struct {
 	// Stored gives what KV has of a part, so that one which was only ever announced can be given up. It is called
 	// only while serving.
 	Stored func(b subject.Bucket, part int) (control.PartValue, bool)
+	// Missed is called when ticks were lost on the way here. It must not block.
+	Missed func()
 	// Range has a range of ticks answered on the subject reply. It must not block.
 	Range func(g tick.Range, reply string)
 }
@@ -39,6 +41,7 @@ type Options struct {
 type Router struct {
 	o       Options
 	table   *table.Table
+	tally   tally
 	demand  *demand.Demand
 	sender  *batch.Sender
 	peers   *peers.Peers
@@ -84,7 +87,12 @@ const ticksPrefix = "ticks."
 // Tick takes a message of ticks.> and keeps payload. One that is not after its symbol's newest is dropped.
 func (r *Router) Tick(subj string, payload []byte, now time.Time) {
 	r.stats.Ticks.Add(1)
-	if !r.tick(subj, payload, now) {
+	h, ok := r.head(subj, payload)
+	if !ok {
+		return
+	}
+	r.tally.tick(h)
+	if !r.take(h, payload) {
 		r.stats.Old.Add(1)
 	}
 }
@@ -92,22 +100,27 @@ func (r *Router) Tick(subj string, payload []byte, now time.Time) {
 // Fill takes what was read from TICKS, which may be older or newer than what came on ticks.>.
 func (r *Router) Fill(ticks []newest.Tick, now time.Time) {
 	for _, t := range ticks {
-		if r.tick(t.Subject, t.Payload, now) {
+		if h, ok := r.head(t.Subject, t.Payload); ok && r.take(h, t.Payload) {
 			r.stats.Repaired.Add(1)
 		}
 	}
 }
 
-// tick tells whether the tick was its symbol's newest, or unreadable, which is counted apart.
-func (r *Router) tick(subj string, payload []byte, now time.Time) bool {
+// head reads a tick's; false: it cannot be read, which is counted.
+func (r *Router) head(subj string, payload []byte) (h tick.Head, ok bool) {
 	h, err := tick.DecodeHead(payload)
-	if err != nil || !strings.HasPrefix(subj, ticksPrefix) || subj[len(ticksPrefix):] != string(h.Symbol) {
-		if err == nil {
-			err = errSubject
-		}
-		r.malformed(KindTick, subj, err)
-		return true
+	if err == nil && (!strings.HasPrefix(subj, ticksPrefix) || subj[len(ticksPrefix):] != string(h.Symbol)) {
+		err = errSubject
 	}
+	if err != nil {
+		r.malformed(KindTick, subj, err)
+		return h, false
+	}
+	return h, true
+}
+
+// take tells whether the tick is its symbol's newest now.
+func (r *Router) take(h tick.Head, payload []byte) bool {
 	e := r.table.Put(h, payload)
 	if e == nil {
 		return false
@@ -125,9 +138,14 @@ func (r *Router) tick(subj string, payload []byte, now time.Time) bool {
 
 // Beat takes a message of beat.
 func (r *Router) Beat(payload []byte, now time.Time) {
-	if _, err := tick.DecodeBeat(payload); err != nil {
+	b, err := tick.DecodeBeat(payload)
+	if err != nil {
 		r.malformed(KindBeat, subject.Beat, err)
 		return
+	}
+	if n := r.tally.beat(b); n > 0 {
+		r.stats.Missed.Add(int64(n))
+		r.o.Missed()
 	}
 	r.sender.Beat(now)
 }

@@ -33,6 +33,7 @@ type bench struct {
 	err    error
 	stored map[subject.Bucket]control.PartValue
 	ranges []string // handed on
+	missed int
 }
 
 type message struct {
@@ -60,7 +61,8 @@ func newBenchOf(t testing.TB, instance string, copies int) *bench {
 			v, ok := b.stored[bk]
 			return v, ok
 		},
-		Range: func(g tick.Range, reply string) { b.ranges = append(b.ranges, fmt.Sprint(g, " to ", reply)) },
+		Missed: func() { b.missed++ },
+		Range:  func(g tick.Range, reply string) { b.ranges = append(b.ranges, fmt.Sprint(g, " to ", reply)) },
 	})
 	return b
 }
@@ -270,6 +272,28 @@ func TestSayAndFinish(t *testing.T) {
 		t.Fatalf("at the end: %+v", got)
 	}
 	expect(t, "what waited", b.got(bucketA), "1: BTC-USD/1")
+}
+
+// A tick that beats count and that did not come is looked for, once.
+func TestMissedTick(t *testing.T) {
+	b := newBench(t)
+	beat := func(count uint64) {
+		m := tick.BeatMsg{Epoch: 1, Count: count, Time: 1}
+		b.Beat(m.Append(nil), b.now)
+	}
+	beat(10)
+	b.publishTick("BTC-USD", 1, 1)
+	b.publishTick("BTC-USD", 1, 1) // a tick all the same
+	beat(12)
+	if b.missed != 0 {
+		t.Error("looked for what came")
+	}
+	b.publishTick("BTC-USD", 1, 3)
+	beat(14)
+	beat(14)
+	if b.missed != 1 || b.Stats().Missed.Load() != 1 {
+		t.Errorf("looked %d times for %d ticks", b.missed, b.Stats().Missed.Load())
+	}
 }
 
 func TestMalformed(t *testing.T) {

@@ -35,6 +35,7 @@ var (
 type Stats struct {
 	Ticks     atomic.Int64 // came on ticks.>
 	Old       atomic.Int64 // of those, not after the newest of their symbol
+	Missed    atomic.Int64 // stamped, and lost on the way here
 	Repaired  atomic.Int64 // came from TICKS and were newer than what was known
 	Malformed [Kinds]atomic.Int64
 	Announced atomic.Int64 // parts that came on interest.<region>
