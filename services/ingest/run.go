@@ -23,6 +23,7 @@ import (
 	"github.com/tickfan/tickfan/services/ingest/internal/source/generator"
 	"github.com/tickfan/tickfan/services/ingest/internal/stamp"
 	"github.com/tickfan/tickfan/services/ingest/internal/standby"
+	"github.com/tickfan/tickfan/services/ingest/internal/stored"
 )
 
 // Deps is what Run gets from its starter.
@@ -49,7 +50,7 @@ const (
 //	                                        | may it stamp, and in which epoch
 //	         LEADER, TICKS, ticks.>, beat --> lease
 //
-// While another ingest stamps, prices from outside are held, to be stamped if that one dies before it has (standby).
+// What does not come to stand in TICKS is published again (stored). While another ingest stamps, prices from outside are held, to be stamped if that one dies before it has (standby).
 //
 // Ticks leave on a connection of their own, which also carries the lease: junk on ingest.> delays neither.
 func Run(ctx context.Context, cfg Config, deps Deps) error {
@@ -71,6 +72,7 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 
 	s.stamper = stamp.New(ticks, cfg.MaxSymbols, wall)
 	s.held = standby.New(keepHeld, cfg.MaxSymbols)
+	s.stored = stored.New(stored.Options{JetStream: s.js, Stamper: s.stamper, Log: deps.Log, Now: time.Now})
 	s.refused = refusal.New(deps.Log)
 	s.lease = lease.New(lease.Options{
 		JetStream: s.js, Instance: s.instance, Replicas: cfg.Replicas, Holder: s,
@@ -97,7 +99,7 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 		Conn: feed, Ticks: ticks, Drops: drops, Refused: s.refused, Log: deps.Log, Now: time.Now,
 		Active: s.active, Skipped: func() { s.counts.skipped.Add(1) },
 		Hold:  func(sym subject.Symbol, q tick.Quote, stamp func()) { s.held.Hold(sym, q, time.Now(), stamp) },
-		Stamp: s.fromIngest, StampHeld: s.stampIngest,
+		Stamp: s.fromIngest, StampHeld: s.stampIngest, Stored: s.stored.Wait,
 	})
 	if err != nil {
 		return err
@@ -114,6 +116,7 @@ type service struct {
 
 	stamper   *stamp.Stamper
 	held      *standby.Held
+	stored    *stored.Follower
 	lease     *lease.Lease
 	refused   *refusal.Log
 	generator *generator.Generator // nil unless it is a source
@@ -137,6 +140,7 @@ func (s *service) serve(ctx context.Context, in *intake.Intake, ticks, feed *nat
 	inner.Go(func() error { return s.lease.Run(holding) })
 	inner.Go(func() error { return s.beat(holding) })
 	inner.Go(func() error { return s.keepTicks(holding) })
+	inner.Go(func() error { return s.stored.Run(holding) })
 
 	outer, taking := errgroup.WithContext(ctx)
 	outer.Go(func() error { return in.Run(taking) })

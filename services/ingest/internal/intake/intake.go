@@ -48,6 +48,8 @@ type Options struct {
 	Stamp func(subject.Symbol, tick.Quote) (tick.Position, error)
 	// StampHeld does the same with a price that was held.
 	StampHeld func(subject.Symbol, tick.Quote) (tick.Position, error)
+	// Stored calls done, which does not block, once the history holds a tick, or with false after a while.
+	Stored func(s subject.Symbol, p tick.Position, done func(stored bool))
 }
 
 // Intake takes prices from ingest.>.
@@ -157,6 +159,8 @@ func (in *Intake) deal(m *nats.Msg, s subject.Symbol, q tick.Quote, err error, s
 		if reply != "" {
 			in.answers.refuse(m, code.Of(err))
 		}
+	case reply != "" && m.Header.Get(control.HeaderWait) == control.WaitStored:
+		in.o.Stored(s, pos, func(stored bool) { in.answers.stored(m, pos, stored) })
 	case reply != "":
 		in.answers.ok(answer{m: m, reconnects: reconnects, body: control.IngestAnswer{OK: true, Epoch: pos.Epoch, Seq: pos.Seq}})
 	}
