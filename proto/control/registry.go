@@ -21,8 +21,9 @@ type Heartbeat struct {
 type BucketSnapshot struct {
 	Bucket      subject.Bucket `json:"bucket"`
 	Connections int            `json:"connections"`
-	Symbols     int            `json:"symbols"`         // wanted, in all parts
-	Parts       map[int]uint64 `json:"parts,omitempty"` // number of each part that the registry has answered for
+	Symbols     int            `json:"symbols"`           // wanted, in all parts
+	Parts       map[int]uint64 `json:"parts,omitempty"`   // number of each part that the registry has answered for
+	Digests     map[int]uint32 `json:"digests,omitempty"` // of what those parts hold, see Set.Digest
 }
 
 // Validate checks the heartbeat. The error is a *code.Error.

@@ -142,6 +142,30 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// A part that stands at its number, but holds something else than its edge said, is asked for again.
+func TestDigests(t *testing.T) {
+	b := newBench(t)
+	b.start(slow)
+	r := want(subject.NewBucket(alice, 0), 3, control.Set{"BTC-USD": control.Latest})
+	b.change(r)
+	h := beat(alice, 1, r)
+	part := subject.Part("BTC-USD")
+	for _, other := range []control.Set{{}, {"BTC-USD": control.Every}, {"BTC-USD": control.Latest, "BTC-EUR": control.Latest}} {
+		h.Buckets[0].Digests = map[int]uint32{part: other.Digest()}
+		if lost := b.heartbeat(h).Lost; !slices.Equal(lost, []subject.Bucket{r.Bucket}) {
+			t.Errorf("%v: lost %v", other, lost)
+		}
+	}
+	h.Buckets[0].Digests[part] = r.Parts[part].Digest()
+	if lost := b.heartbeat(h).Lost; len(lost) > 0 {
+		t.Errorf("lost %v", lost)
+	}
+	h.Buckets[0].Digests, h.Buckets[0].Parts[part] = map[int]uint32{part: 1}, 2
+	if lost := b.heartbeat(h).Lost; len(lost) > 0 {
+		t.Errorf("compared with a newer one: lost %v", lost)
+	}
+}
+
 func TestBucketsAndSymbol(t *testing.T) {
 	b := newBench(t)
 	b.start(slow)

@@ -58,7 +58,7 @@ type Bucket struct {
 
 	conns   atomic.Int64
 	symbols atomic.Int64
-	written [subject.Parts]atomic.Uint64 // per part the number of the last change that the registry answered
+	written [subject.Parts]atomic.Pointer[answered] // per part the last change that the registry answered; nil: none
 
 	// The worker's own.
 	topics               map[subject.Symbol]*topic
@@ -144,11 +144,11 @@ func (b *Bucket) Subscription() *nats.Subscription { return b.subs[0] }
 func (b *Bucket) Snapshot() control.BucketSnapshot {
 	s := control.BucketSnapshot{Bucket: b.o.ID, Connections: b.Connections(), Symbols: int(b.symbols.Load())}
 	for p := range b.written {
-		if n := b.written[p].Load(); n > 0 {
+		if a := b.written[p].Load(); a != nil {
 			if s.Parts == nil {
-				s.Parts = map[int]uint64{}
+				s.Parts, s.Digests = map[int]uint64{}, map[int]uint32{}
 			}
-			s.Parts[p] = n
+			s.Parts[p], s.Digests[p] = a.number, a.digest
 		}
 	}
 	return s

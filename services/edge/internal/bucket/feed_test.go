@@ -150,7 +150,7 @@ func TestLossDoesNotShowARememberedValue(t *testing.T) {
 func TestResendCoversEmptyParts(t *testing.T) {
 	b := bench(0)
 	now := int64(time.Hour)
-	b.written[3].Store(7)
+	b.written[3].Store(&answered{number: 7})
 	b.do(&command{kind: resend})
 	b.syncInterest(now)
 	if c := b.interest.change; c == nil || !slices.Contains(c.parts, 3) {
