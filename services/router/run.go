@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tickfan/tickfan/libs/bus"
 	"github.com/tickfan/tickfan/libs/interest"
@@ -203,6 +204,11 @@ func (s *service) start(ctx context.Context) error {
 	hello := time.Now()
 	s.ready.Set(errReading)
 	s.filler.js = js
+	if home := s.cfg.Away(); home != "" {
+		if s.filler.home, err = jetstream.NewWithDomain(s.nc, home); err != nil {
+			return fmt.Errorf("make JetStream client of %s: %w", home, err)
+		}
+	}
 	if err := s.filler.fill(ctx, s.loop, s.ready); err != nil {
 		return err
 	}
