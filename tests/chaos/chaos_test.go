@@ -77,8 +77,37 @@ func (w *world) suffer(b blow, times *report) (ok bool) {
 	after, ok := w.settle()
 	lostNow, gapsNow := w.disturbed()
 	w.t.Logf("%-42s for %5.1f s; well without in %6s, after in %6s; %d connections lost, %d gaps told", b.name, down.Seconds(), short(without), short(after), lostNow-lost, gapsNow-gaps)
+	if n, peak, mean := w.reconnected(began); n > viewers/4 {
+		w.t.Logf("%-42s %d connections came back, %d in the busiest second, %.1f in the mean", "", n, peak, mean)
+	}
 	times.add(b.name, without, after)
 	return ok
+}
+
+// reconnected tells how many connections were made since then, how many of them in the busiest second, and how many a
+// second from the first to the last.
+func (w *world) reconnected(since time.Time) (n, peak int, mean float64) {
+	var all []time.Time
+	for _, v := range w.viewers {
+		v.mu.Lock()
+		for _, at := range v.came {
+			if at.After(since) {
+				all = append(all, at)
+			}
+		}
+		v.mu.Unlock()
+	}
+	slices.SortFunc(all, time.Time.Compare)
+	for i, first := 0, 0; i < len(all); i++ {
+		for all[i].Sub(all[first]) >= time.Second {
+			first++
+		}
+		peak = max(peak, i-first+1)
+	}
+	if len(all) > 1 {
+		mean = float64(len(all)) / max(1, all[len(all)-1].Sub(all[0]).Seconds())
+	}
+	return len(all), peak, mean
 }
 
 // disturbed is how many connections were lost and gaps told so far.

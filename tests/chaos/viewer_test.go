@@ -20,7 +20,8 @@ type viewer struct {
 
 	mu      sync.Mutex
 	symbols map[string]*view
-	lost    int // connections
+	came    []time.Time // when it was connected
+	lost    int         // connections
 	gaps    int
 }
 
@@ -96,6 +97,8 @@ func (v *viewer) take(event tickfan.Event) {
 		} else {
 			v.says("%s is told of a gap: %+v", v.name, e)
 		}
+	case tickfan.Connected:
+		v.came = append(v.came, time.Now())
 	case tickfan.Disconnected:
 		v.lost++
 	case tickfan.Unsubscribed:

@@ -32,7 +32,12 @@ type Node struct {
 // StartCluster starts all of it and returns when each part is ready. It ends with the test.
 func StartCluster(t testing.TB, o ClusterOptions) *Cluster {
 	t.Helper()
-	c := &Cluster{t: t, Servers: newCluster(t, o.Programs, o.Servers)}
+	c := &Cluster{t: t}
+	if o.Servers == 1 {
+		c.Servers = []*NATS{newNATS(t, o.Programs)}
+	} else {
+		c.Servers = newCluster(t, o.Programs, o.Servers)
+	}
 	for _, s := range c.Servers {
 		s.Process.Start()
 	}
