@@ -24,9 +24,10 @@ const (
 	// WaitTime is how long Wait waits at most.
 	WaitTime = 2 * time.Second
 
-	lookEvery = 250 * time.Millisecond
-	deafAfter = 5 * time.Second
-	logEvery  = 10 * time.Second
+	expireEvery = 250 * time.Millisecond
+	lookEvery   = 4 // of expireEvery: a look holds the stamper up, some 0.1 us a symbol
+	deafAfter   = 5 * time.Second
+	logEvery    = 10 * time.Second
 )
 
 // Stamper is who stamps.
@@ -47,7 +48,7 @@ type Options struct {
 // Follower is the watch over TICKS.
 //
 //	TICKS --each message, in its order--> stands: the last position of each symbol there
-//	every 250 ms: a newest tick that is a second old and does not stand --> Again
+//	every second: a newest tick that is a second old and does not stand --> Again
 type Follower struct {
 	o      Options
 	faults *quiet.Log
@@ -95,8 +96,8 @@ func (f *Follower) Wait(s subject.Symbol, p tick.Position, done func(stored bool
 
 // Run follows while the stamper stamps, until ctx ends.
 func (f *Follower) Run(ctx context.Context) error {
-	look := time.NewTicker(lookEvery)
-	defer look.Stop()
+	ticker := time.NewTicker(expireEvery)
+	defer ticker.Stop()
 	var epoch uint64
 	var stop func() // nil: TICKS is not followed
 	end := func() {
@@ -106,11 +107,11 @@ func (f *Follower) Run(ctx context.Context) error {
 		}
 	}
 	defer func() { end(); f.giveUp() }()
-	for {
+	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-look.C:
+		case <-ticker.C:
 		}
 		if now := f.o.Stamper.Epoch(); now != epoch {
 			end()
@@ -126,7 +127,7 @@ func (f *Follower) Run(ctx context.Context) error {
 				f.faults.Warn("follow", "TICKS cannot be followed; trying again", "error", err)
 			}
 		}
-		if stop != nil { // else nothing is known of what stands
+		if stop != nil && n%lookEvery == 0 { // else nothing is known of what stands
 			f.look()
 		}
 		f.expire()
