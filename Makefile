@@ -13,7 +13,7 @@ ROUNDS ?= 1
 SEED ?= 0
 FOR ?= 10m
 
-.PHONY: help build dev test test-race test-browser lint mods bench bench-short chaos chaos-short sim fuzz-short fmt clean
+.PHONY: help build dev test test-race test-browser lint mods bench bench-short chaos chaos-short sim sim-short fuzz-short fmt clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +53,9 @@ chaos: ## Break a region of 12 processes again and again under 200 clients; FOR=
 
 sim: ## A real registry and router under up to ten million simulated clients: what they cost, what it grows with
 	@go test -count=1 -v -timeout 1h -run '^TestSim$$' ./tests/sim -args -sim
+
+sim-short: ## The same with 10 buckets
+	@go test -count=1 -v -timeout 10m -run '^TestSim$$' ./tests/sim -args -sim -buckets 10
 
 chaos-short: ## A minute of it, always the same
 	@scripts/chaos.sh 1m 1

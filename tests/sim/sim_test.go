@@ -252,14 +252,15 @@ func tables(all []step) string {
 			y = append(y, r.router)
 		}
 	}
+	if len(all) < 2 { // too few to tell one cost from another
+		return b.String()
+	}
 	f := fit(x, y)
 	fmt.Fprintf(&b, "\nRouter CPU, fitted: %.2f us a tick + %.3f us an item + %.2f us a batch + %.1f ms a second.\n", 1e6*f[0], 1e6*f[1], 1e6*f[2], 1e3*f[3])
-	if len(all) > 1 {
-		first, last := all[0], all[len(all)-1]
-		x1, x2 := float64(first.buckets), float64(last.buckets)
-		fmt.Fprintf(&b, "From %d to %d buckets it grows with the power of buckets: KV keys %.2f, KV bytes %.2f, router's start %.2f.\n", first.buckets, last.buckets,
-			slope(x1, float64(first.keys), x2, float64(last.keys)), slope(x1, float64(first.bytes), x2, float64(last.bytes)),
-			slope(x1, first.router.Seconds(), x2, last.router.Seconds()))
-	}
+	first, last := all[0], all[len(all)-1]
+	x1, x2 := float64(first.buckets), float64(last.buckets)
+	fmt.Fprintf(&b, "From %d to %d buckets these grow with the power of buckets: KV keys %.2f, KV bytes %.2f, router's start %.2f.\n", first.buckets, last.buckets,
+		slope(x1, float64(first.keys), x2, float64(last.keys)), slope(x1, float64(first.bytes), x2, float64(last.bytes)),
+		slope(x1, first.router.Seconds(), x2, last.router.Seconds()))
 	return b.String()
 }
