@@ -134,13 +134,3 @@ func (k *published) forget(before tickfan.Position) {
 	defer k.mu.Unlock()
 	k.accepted = slices.DeleteFunc(k.accepted, func(a accepted) bool { return before.After(a.Position) })
 }
-
-// silence is the longest time that a symbol has had no answer for.
-func (p *publisher) silence() (longest time.Duration) {
-	for _, k := range p.symbols {
-		k.mu.Lock()
-		longest = max(longest, time.Since(k.answered))
-		k.mu.Unlock()
-	}
-	return longest
-}

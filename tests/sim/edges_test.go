@@ -46,8 +46,8 @@ type bucket struct {
 
 // counts is what all edges got.
 type counts struct {
-	batches, items, useless, bytes, confirmed atomic.Int64
-	changes                                   atomic.Int64 // that the registry has answered
+	batches, items, useless, bytes atomic.Int64
+	changes                        atomic.Int64 // that the registry has answered
 }
 
 func startEdge(t *testing.T, url string, n, buckets int, m *market, c *counts) *edge {
