@@ -10,7 +10,10 @@ COMMANDS := ingest router registry edge dev tickctl
 ARGS ?=
 ROUNDS ?= 1
 
-.PHONY: help build dev test test-race test-browser lint mods bench bench-short fuzz-short fmt clean
+SEED ?= 0
+FOR ?= 10m
+
+.PHONY: help build dev test test-race test-browser lint mods bench bench-short chaos chaos-short sim sim-short fuzz-short fmt clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -44,6 +47,18 @@ bench: ## Measure an edge beside its baselines, into tests/load/results/; ROUNDS
 bench-short: ## Run each benchmark for a moment and the load test small, so that none rots
 	@scripts/bench.sh 20x
 	@scripts/load.sh short
+
+chaos: ## Break a region of 12 processes again and again under 200 clients; FOR=10m SEED=<number>
+	@scripts/chaos.sh $(FOR) $(SEED)
+
+sim: ## A real registry and router under up to ten million simulated clients: what they cost, what it grows with
+	@go test -count=1 -v -timeout 1h -run '^TestSim$$' ./tests/sim -args -sim
+
+sim-short: ## The same with 10 buckets
+	@go test -count=1 -v -timeout 10m -run '^TestSim$$' ./tests/sim -args -sim -buckets 10
+
+chaos-short: ## A minute of it, always the same
+	@scripts/chaos.sh 1m 1
 
 fuzz-short: ## Fuzz each decoder for some seconds
 	@scripts/fuzz.sh 20000x

@@ -284,6 +284,7 @@ var examples = map[string]func(line []byte) error{
 	},
 	"HeartbeatAnswer": exactly[control.HeartbeatAnswer],
 	"LocateAnswer":    exactly[control.LocateAnswer],
+	"DrainAnswer":     exactly[control.DrainAnswer],
 	"EdgesAnswer":     exactly[control.EdgesAnswer],
 	"BucketsAnswer":   exactly[control.BucketsAnswer],
 	"SymbolAnswer":    exactly[control.SymbolAnswer],

@@ -14,6 +14,7 @@ import (
 type Common struct {
 	NATS      string `name:"nats" default:"${nats}" help:"NATS servers, comma-separated."`
 	Region    string `name:"region" default:"${region}" help:"Region this process serves: 1 to 32 of a-z 0-9 -."`
+	Home      string `name:"home" help:"Region where prices are stamped, for routers and registries of another one. Default: this process's region."`
 	Ops       string `name:"ops" default:"${ops}" help:"Where health, readiness and metrics are served."`
 	LogLevel  string `name:"log-level" default:"${log_level}" help:"Least level that is logged: debug, info, warn or error."`
 	LogFormat string `name:"log-format" default:"text" help:"Form of the log: text or json."`
@@ -22,6 +23,14 @@ type Common struct {
 
 // CommonConfig gives who holds any service's Config its common part.
 func (c *Common) CommonConfig() *Common { return c }
+
+// Away is the home region for a process of another one, and empty at home.
+func (c *Common) Away() string {
+	if c.Home == c.Region {
+		return ""
+	}
+	return c.Home
+}
 
 var regionShape = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
 
@@ -33,6 +42,9 @@ func (c *Common) Validate() error {
 	}
 	if !regionShape.MatchString(c.Region) {
 		faults = append(faults, fmt.Errorf("--region %q: 1 to 32 of a-z 0-9 -", c.Region))
+	}
+	if c.Home != "" && !regionShape.MatchString(c.Home) {
+		faults = append(faults, fmt.Errorf("--home %q: 1 to 32 of a-z 0-9 -", c.Home))
 	}
 	if _, _, err := net.SplitHostPort(c.Ops); err != nil {
 		faults = append(faults, fmt.Errorf("--ops %q: must be host:port, e.g. 127.0.0.1:9090", c.Ops))

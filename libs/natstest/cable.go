@@ -8,25 +8,29 @@ import (
 	"testing"
 )
 
-// Cable is a TCP way to a server that can be cut while others stay. Its methods may be called from any goroutine.
+// Cable is a TCP way to a server that can be cut or stalled while others stay. Its methods may be called from any
+// goroutine.
 type Cable struct {
 	ln     net.Listener
 	server string // host:port
 	wg     sync.WaitGroup
 
-	mu    sync.Mutex
-	cut   bool
-	conns map[net.Conn]struct{}
+	mu      sync.Mutex
+	moves   sync.Cond
+	cut     bool
+	stalled bool
+	conns   map[net.Conn]struct{}
 }
 
-// NewCable lays one to the server at url, nats://host:port. It ends with the test.
+// NewCable lays one to the server at url, nats://host:port or another scheme. It ends with the test.
 func NewCable(t testing.TB, url string) *Cable {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatalf("lay a cable: %v", err)
 	}
-	c := &Cable{ln: ln, server: strings.TrimPrefix(url, "nats://"), conns: map[net.Conn]struct{}{}}
+	c := &Cable{ln: ln, server: url[strings.LastIndexByte(url, '/')+1:], conns: map[net.Conn]struct{}{}}
+	c.moves.L = &c.mu
 	c.wg.Go(c.accept)
 	t.Cleanup(func() {
 		_ = ln.Close()
@@ -37,7 +41,10 @@ func NewCable(t testing.TB, url string) *Cable {
 }
 
 // URL is where clients connect; it stays the same when the cable is cut and mended.
-func (c *Cable) URL() string { return "nats://" + c.ln.Addr().String() }
+func (c *Cable) URL() string { return "nats://" + c.Address() }
+
+// Address is the same without the scheme.
+func (c *Cable) Address() string { return c.ln.Addr().String() }
 
 // Cut ends all connections, and each new one, until Mend. To the server, the process behind it is dead.
 func (c *Cable) Cut() {
@@ -48,13 +55,22 @@ func (c *Cable) Cut() {
 		_ = conn.Close()
 	}
 	clear(c.conns)
+	c.moves.Broadcast()
 }
 
-// Mend lets connections through again.
+// Stall holds up what travels, and all that is sent from now on, until Mend. The connections stay: nobody is told.
+func (c *Cable) Stall() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stalled = true
+}
+
+// Mend lets connections through again, and what was held up.
 func (c *Cable) Mend() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.cut = false
+	c.cut, c.stalled = false, false
+	c.moves.Broadcast()
 }
 
 func (c *Cable) accept() {
@@ -91,10 +107,25 @@ func (c *Cable) add(ends ...net.Conn) bool {
 
 // carry is one direction; where one ends, so does the other.
 func (c *Cable) carry(to, from net.Conn) {
-	_, _ = io.Copy(to, from)
+	_, _ = io.Copy(way{c, to}, from)
 	_, _ = to.Close(), from.Close()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.conns, to)
 	delete(c.conns, from)
+}
+
+// way is one end of a connection, to which nothing comes while the cable is stalled.
+type way struct {
+	c  *Cable
+	to net.Conn
+}
+
+func (w way) Write(p []byte) (int, error) {
+	w.c.mu.Lock()
+	for w.c.stalled && !w.c.cut {
+		w.c.moves.Wait()
+	}
+	w.c.mu.Unlock()
+	return w.to.Write(p)
 }

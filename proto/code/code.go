@@ -17,6 +17,7 @@ const (
 	BadTime        Code = "bad_time"         // ts is not an integer of microseconds, or more than a minute ahead
 	TooLarge       Code = "too_large"        // the payload is longer than allowed
 	TooManySymbols Code = "too_many_symbols" // more distinct symbols than allowed
+	NotStored      Code = "not_stored"       // stamped and sent to all, but the history does not hold it yet
 	Unavailable    Code = "unavailable"      // cannot be done now; the same request may succeed later
 )
 

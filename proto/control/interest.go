@@ -44,6 +44,20 @@ func (s Set) Validate(part int) error {
 	return nil
 }
 
+// Digest is a number that two equal sets share: the sum, modulo 2^32, of FNV-1a 32 of each symbol, a space and its flag.
+func (s Set) Digest() (d uint32) {
+	for sym, f := range s {
+		h := uint32(2166136261)
+		for _, part := range [...]string{string(sym), " ", string(f)} {
+			for i := range len(part) {
+				h = (h ^ uint32(part[i])) * 16777619
+			}
+		}
+		d += h
+	}
+	return d
+}
+
 // PartValue is the value of INTEREST key <bucket>.<part>: the whole set and the edge's number of the change that
 // made it. Who has a part with a number that is not lower ignores another.
 type PartValue struct {

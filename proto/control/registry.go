@@ -21,8 +21,9 @@ type Heartbeat struct {
 type BucketSnapshot struct {
 	Bucket      subject.Bucket `json:"bucket"`
 	Connections int            `json:"connections"`
-	Symbols     int            `json:"symbols"`         // wanted, in all parts
-	Parts       map[int]uint64 `json:"parts,omitempty"` // number of each part that the registry has answered for
+	Symbols     int            `json:"symbols"`           // wanted, in all parts
+	Parts       map[int]uint64 `json:"parts,omitempty"`   // number of each part that the registry has answered for
+	Digests     map[int]uint32 `json:"digests,omitempty"` // of what those parts hold, see Set.Digest
 }
 
 // Validate checks the heartbeat. The error is a *code.Error.
@@ -43,9 +44,11 @@ func (h *Heartbeat) Validate() error {
 
 // HeartbeatAnswer is the registry's word back. Orders to the edge travel in it.
 type HeartbeatAnswer struct {
-	TTL   int64            `json:"ttl_ms,omitempty"` // how long the lease lasts from now, milliseconds
-	Lost  []subject.Bucket `json:"lost,omitempty"`   // parts of these are gone from KV: send the whole interest again
-	Error *code.Error      `json:"error,omitempty"`
+	TTL    int64            `json:"ttl_ms,omitempty"` // how long the lease lasts from now, milliseconds
+	Lost   []subject.Bucket `json:"lost,omitempty"`   // parts of these are gone from KV: send the whole interest again
+	Drain  bool             `json:"drain,omitempty"`  // the edge was told to send its clients away and stop
+	Others int              `json:"others,omitempty"` // other edges that take clients
+	Error  *code.Error      `json:"error,omitempty"`
 }
 
 // Lease is the value of EDGES key <edge id>.
@@ -55,6 +58,7 @@ type Lease struct {
 	Capacity    int              `json:"capacity"`
 	Connections int              `json:"connections"`
 	Draining    bool             `json:"draining,omitempty"`
+	Drain       bool             `json:"drain,omitempty"` // it was told to
 	Buckets     []BucketSnapshot `json:"buckets,omitempty"`
 	Renewed     int64            `json:"renewed"` // microseconds since 1970 UTC, the registry's clock
 }
@@ -64,6 +68,12 @@ type LocateAnswer struct {
 	Edge    subject.Edge `json:"edge,omitempty"`
 	Address string       `json:"address,omitempty"`
 	Error   *code.Error  `json:"error,omitempty"`
+}
+
+// DrainAnswer says that an edge will hear with its next heartbeat that it is to drain (endpoint "drain").
+type DrainAnswer struct {
+	Edge  subject.Edge `json:"edge,omitempty"`
+	Error *code.Error  `json:"error,omitempty"`
 }
 
 // EdgesAnswer lists the region's edges, sorted by id (endpoint "edges").

@@ -49,7 +49,7 @@ func Interest(r Region) string { return "interest." + string(r) }
 // Registry is registry.<region>.<endpoint>, e.g. registry.local.heartbeat.
 func Registry(r Region, endpoint string) string { return "registry." + string(r) + "." + endpoint }
 
-// Endpoints of the registry: the first two take a JSON payload, symbol takes a symbol as a further token of the subject.
+// Endpoints of the registry: the first two take a JSON payload, symbol and drain a further token of the subject.
 const (
 	EndpointInterest  = "interest"  // control.InterestRequest
 	EndpointHeartbeat = "heartbeat" // control.Heartbeat
@@ -57,6 +57,7 @@ const (
 	EndpointEdges     = "edges"     // no payload
 	EndpointBuckets   = "buckets"   // no payload
 	EndpointSymbol    = "symbol"    // registry.<region>.symbol.<symbol>, no payload
+	EndpointDrain     = "drain"     // registry.<region>.drain.<edge>, no payload
 )
 
 // Parts is the number of parts that a bucket's interest is split into, so that one value stays small.

@@ -24,6 +24,7 @@ type client struct {
 	silent atomic.Bool // answer no pings
 	pings  atomic.Int32
 	pong   atomic.Value // string: payload of the last pong
+	told   bool         // to go to another edge
 
 	decoder session.Decoder // of the goroutine that reads
 	shared  atomic.Int32    // messages of more than one tick
@@ -101,6 +102,9 @@ func dialStale(t *testing.T, e *running, f session.Format, stale bool) *client {
 	t.Cleanup(func() { _ = c.conn.NetConn().Close() })
 	return c
 }
+
+// leave closes the connection.
+func (c *client) leave() { _ = c.conn.WriteClose(1000, nil) }
 
 func (c *client) send(r session.Request) {
 	c.t.Helper()

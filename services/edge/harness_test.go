@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -40,6 +41,8 @@ type region struct {
 	newest     map[subject.Symbol]tick.Tick
 	edges      map[subject.Edge]control.Heartbeat
 	lost       []subject.Bucket // to be said in the next answer
+	others     int              // edges that take clients besides
+	drain      bool             // tell edges to
 	mute       bool             // answer nothing, send nothing
 	silent     bool             // registry answers, but no batch confirms anything
 	unanswered int              // so many changes are announced, but not answered
@@ -124,7 +127,7 @@ func (r *region) heartbeat(m *nats.Msg) {
 		r.t.Errorf("heartbeat: %v", err)
 	}
 	r.edges[h.Edge] = h
-	r.answer(m, control.HeartbeatAnswer{TTL: 15000, Lost: r.lost})
+	r.answer(m, control.HeartbeatAnswer{TTL: 15000, Lost: r.lost, Others: r.others, Drain: r.drain})
 	r.lost = nil
 }
 
@@ -234,6 +237,7 @@ type running struct {
 	ops  *ops.Mux
 	log  *logBuffer
 	tls  *tls.Config // a client's; nil: plain
+	done chan error
 	stop func() error
 }
 
@@ -305,7 +309,7 @@ func startEdge(t *testing.T, r *region, change ...func(*Config)) *running {
 	go func() {
 		done <- Run(ctx, cfg, Deps{Log: slog.New(slog.NewTextHandler(log, nil)), Ops: mux, Ready: func() { close(ready) }})
 	}()
-	e := &running{t: t, url: addr, ops: mux, log: log, tls: client}
+	e := &running{t: t, url: addr, ops: mux, log: log, tls: client, done: done}
 	e.stop = sync.OnceValue(func() error {
 		cancel()
 		select {
@@ -332,6 +336,17 @@ func startEdge(t *testing.T, r *region, change ...func(*Config)) *running {
 		t.Fatalf("edge is not ready:\n%s", log)
 	}
 	return e
+}
+
+// readyz is what the ops port answers.
+func (e *running) readyz() string {
+	w := &recorder{head: http.Header{}}
+	req, err := http.NewRequest("GET", "/readyz", nil)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	e.ops.Handler().ServeHTTP(w, req)
+	return w.body.String()
 }
 
 func freeAddr(t *testing.T) string {

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -50,6 +51,8 @@ type edge struct {
 	front    *front.Front
 	now      func() int64
 	maxConns int
+	draining atomic.Bool
+	told     chan struct{} // the registry says that the edge is to drain and stop
 
 	mu      sync.Mutex
 	buckets []*bucket.Bucket
@@ -72,7 +75,7 @@ type edge struct {
 //	               └──► api (internal/api): page, /v1/ticks, /v1/symbols
 //	registry ◄── lease (internal/lease): heartbeat          registry ◄── bucket: interest
 func Run(ctx context.Context, cfg Config, deps Deps) error {
-	e := &edge{cfg: cfg, deps: deps, id: newID(cfg.Name), cond: deps.Ops.Condition("edge"), now: monotonic(time.Now())}
+	e := &edge{cfg: cfg, deps: deps, id: newID(cfg.Name), cond: deps.Ops.Condition("edge"), told: make(chan struct{}), now: monotonic(time.Now())}
 	ln, err := ops.Listen("--listen", cfg.Listen)
 	if err != nil {
 		return err
@@ -128,8 +131,8 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 	})
 }
 
-// serve lets clients in until ctx ends, then stops in order: no new clients, those that are here told to come back, the
-// lease given up, the last bytes sent.
+// serve lets clients in until ctx ends or the registry tells it to stop, then stops in order: clients are sent to other
+// edges, those that are left are told to come back, the lease is given up, the last bytes are sent.
 func (e *edge) serve(ctx context.Context, addr string, stopWorkers func()) error {
 	log := e.deps.Log
 	ws := websocket.New(websocket.Options{Reserve: e.reserve, Release: e.release, Pollers: e.pollers, Deflate: e.cfg.Compression == "on",
@@ -140,9 +143,13 @@ func (e *edge) serve(ctx context.Context, addr string, stopWorkers func()) error
 		Live: e.live, All: cache.All, Range: ranges.Get, Refused: e.stats.CountRefused}), e.room)
 	log.Info("listening", "edge", e.id, "address", addr, "tls", e.cert != nil, "advertise", e.address(addr), "max_conns", e.maxConns)
 	l := lease.New(lease.Options{NATS: e.nc, Region: subject.Region(e.cfg.Region), Log: log,
-		State: func() control.Heartbeat { return e.state(addr) }, Lost: e.lost, Ready: e.leased})
-	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error { l.Run(gctx); return nil })
+		State: func() control.Heartbeat { return e.state(addr) }, Lost: e.lost, Drain: sync.OnceFunc(func() { close(e.told) }), Ready: e.leased})
+	leased, endLease := context.WithCancel(context.WithoutCancel(ctx))
+	var renewing sync.WaitGroup
+	renewing.Go(func() { l.Run(leased) })
+	running, end := context.WithCancel(ctx)
+	defer end()
+	g, gctx := errgroup.WithContext(running)
 	if e.cert != nil {
 		g.Go(func() error { e.cert.Watch(gctx); return nil })
 	}
@@ -157,12 +164,23 @@ func (e *edge) serve(ctx context.Context, addr string, stopWorkers func()) error
 			return nil
 		}
 	})
-	<-gctx.Done()
+	select {
+	case <-e.told:
+		log.Info("the registry says that this edge is to drain and stop")
+		e.drain(l)
+	case <-gctx.Done():
+		if ctx.Err() != nil {
+			e.drain(l)
+		}
+	}
 
 	e.cond.Set(errors.New("stopping"))
+	end()
 	e.front.Close()
 	stopWorkers()
 	err := g.Wait()
+	endLease()
+	renewing.Wait()
 	l.Release()
 	e.sockets.Wait()
 	return err
@@ -224,11 +242,11 @@ func (e *edge) room() int {
 	return n
 }
 
-// reserve takes a place in the bucket with most room; nil when the edge stops.
+// reserve takes a place in the bucket with most room; nil when the edge drains or stops.
 func (e *edge) reserve() *bucket.Bucket {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.ctx.Err() != nil {
+	if e.ctx.Err() != nil || e.draining.Load() {
 		return nil
 	}
 	best := slices.MinFunc(e.buckets, func(a, b *bucket.Bucket) int { return cmp.Compare(a.Connections(), b.Connections()) })
@@ -274,17 +292,21 @@ func (e *edge) lost(id subject.Bucket) {
 }
 
 func (e *edge) leased(err error) {
-	e.cond.Set(err)
-	if err != nil {
+	switch {
+	case err != nil:
 		e.stats.RequestErrors.Add(1)
-		return
+	case e.draining.Load():
+		err = errDraining
 	}
-	e.ready.Do(e.deps.SayReady)
+	e.cond.Set(err)
+	if err == nil {
+		e.ready.Do(e.deps.SayReady)
+	}
 }
 
 // state is the edge as its heartbeat tells it.
 func (e *edge) state(listen string) control.Heartbeat {
-	h := control.Heartbeat{Edge: e.id, Address: e.address(listen), Capacity: e.maxConns}
+	h := control.Heartbeat{Edge: e.id, Address: e.address(listen), Capacity: e.maxConns, Draining: e.draining.Load()}
 	e.each(func(b *bucket.Bucket) {
 		s := b.Snapshot()
 		h.Connections += s.Connections

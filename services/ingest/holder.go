@@ -38,11 +38,17 @@ func (s *service) Prepare(ctx context.Context) (highest uint64, err error) {
 	return last.Epoch, nil
 }
 
-// Begin starts to stamp.
+// Begin starts to stamp, first what a leader before had not come to.
 func (s *service) Begin(epoch uint64) {
 	s.stamper.Begin(epoch, s.known)
 	s.known = nil
+	if n := s.held.TakeOver(time.Now()); n > 0 {
+		s.deps.Log.Info("stamped prices that had come before and that nobody had stamped", "prices", n)
+	}
 }
+
+// active tells whether this instance stamps.
+func (s *service) active() bool { return s.stamper.Epoch() != 0 }
 
 // began is called after Begin, with all conditions met but perhaps NATS's.
 func (s *service) began() {
@@ -56,7 +62,10 @@ func (s *service) began() {
 func (s *service) Keep(until time.Time) { s.stamper.Keep(until) }
 
 // End stops it.
-func (s *service) End() { s.stamper.End() }
+func (s *service) End() {
+	s.stamper.End()
+	s.held.StandBy()
+}
 
 func (s *service) ensureTicks(ctx context.Context) error {
 	return store.Ensure(ctx, s.js, store.Config{History: s.cfg.History, Replicas: s.cfg.Replicas}, s.deps.Log)

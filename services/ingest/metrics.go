@@ -14,6 +14,7 @@ import (
 	"github.com/tickfan/tickfan/services/ingest/internal/refusal"
 	"github.com/tickfan/tickfan/services/ingest/internal/source/coinbase"
 	"github.com/tickfan/tickfan/services/ingest/internal/stamp"
+	"github.com/tickfan/tickfan/services/ingest/internal/stored"
 )
 
 // counts are ticks stamped, by where they came from, and prices that were not.
@@ -27,6 +28,7 @@ type measured struct {
 	counts   *counts
 	stamper  *stamp.Stamper
 	lease    *lease.Lease
+	stored   *stored.Follower
 	refused  *refusal.Log
 	coinbase *coinbase.Stats
 }
@@ -49,6 +51,7 @@ func (m measured) register(meter metric.Meter) (stop func() error, err error) {
 	skipped := counter("tickfan.ingest.skipped", "Prices that came while this instance did not stamp; the one that did has them.")
 	epoch := gauge("tickfan.ingest.epoch", "The epoch that this instance stamps in; 0 while it does not.")
 	symbols := gauge("tickfan.ingest.symbols", "Distinct symbols known.")
+	again := counter("tickfan.ingest.published_again", "Newest ticks that did not come to stand in TICKS and were published again; zero in peace.")
 	unanswered := counter("tickfan.ingest.lease.unanswered", "Refreshes of the lease that JetStream did not answer.")
 	lost := counter("tickfan.ingest.lease.lost", "Times that another instance took over.")
 	frames := counter("tickfan.ingest.coinbase.frames", "Frames from Coinbase Exchange, by type.")
@@ -84,6 +87,7 @@ func (m measured) register(meter metric.Meter) (stop func() error, err error) {
 		o.ObserveInt64(skipped, m.counts.skipped.Load())
 		o.ObserveInt64(epoch, int64(m.stamper.Epoch()))
 		o.ObserveInt64(symbols, m.stamper.Symbols())
+		o.ObserveInt64(again, m.stored.Again())
 		o.ObserveInt64(unanswered, m.lease.Unanswered())
 		o.ObserveInt64(lost, m.lease.Lost())
 		for _, t := range types {
@@ -97,7 +101,7 @@ func (m measured) register(meter metric.Meter) (stop func() error, err error) {
 		o.ObserveInt64(fields, cb.Fields.Load())
 		o.ObserveInt64(products, cb.Refused.Load()+cb.Unacked.Load())
 		return nil
-	}, ticks, refused, skipped, epoch, symbols, unanswered, lost, frames, connects, failures, gaps, missing, repeated, fields, products)
+	}, ticks, refused, skipped, again, epoch, symbols, unanswered, lost, frames, connects, failures, gaps, missing, repeated, fields, products)
 	if err != nil {
 		return nil, fmt.Errorf("register instruments: %w", err)
 	}

@@ -22,6 +22,8 @@ import (
 	"github.com/tickfan/tickfan/services/ingest/internal/source/coinbase"
 	"github.com/tickfan/tickfan/services/ingest/internal/source/generator"
 	"github.com/tickfan/tickfan/services/ingest/internal/stamp"
+	"github.com/tickfan/tickfan/services/ingest/internal/standby"
+	"github.com/tickfan/tickfan/services/ingest/internal/stored"
 )
 
 // Deps is what Run gets from its starter.
@@ -34,6 +36,9 @@ const (
 	ensureEvery = 5 * time.Second
 
 	flushTimeout = time.Second
+
+	// keepHeld is how long it may take until another ingest's death is known here and this one stamps.
+	keepHeld = lease.TTL + 2*lease.Every
 )
 
 // Run takes prices until ctx ends; then it takes what was delivered already, flushes, answers, gives the lease back
@@ -44,6 +49,8 @@ const (
 //	dice -------------> generator -+        ^                              +--> beat
 //	                                        | may it stamp, and in which epoch
 //	         LEADER, TICKS, ticks.>, beat --> lease
+//
+// What does not come to stand in TICKS is published again (stored). While another ingest stamps, prices from outside are held, to be stamped if that one dies before it has (standby).
 //
 // Ticks leave on a connection of their own, which also carries the lease: junk on ingest.> delays neither.
 func Run(ctx context.Context, cfg Config, deps Deps) error {
@@ -64,6 +71,8 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 	}
 
 	s.stamper = stamp.New(ticks, cfg.MaxSymbols, wall)
+	s.held = standby.New(keepHeld, cfg.MaxSymbols)
+	s.stored = stored.New(stored.Options{JetStream: s.js, Stamper: s.stamper, Log: deps.Log, Now: time.Now})
 	s.refused = refusal.New(deps.Log)
 	s.lease = lease.New(lease.Options{
 		JetStream: s.js, Instance: s.instance, Replicas: cfg.Replicas, Holder: s,
@@ -88,7 +97,9 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 	}
 	in, err := intake.New(intake.Options{
 		Conn: feed, Ticks: ticks, Drops: drops, Refused: s.refused, Log: deps.Log, Now: time.Now,
-		Active: func() bool { return s.stamper.Epoch() != 0 }, Skipped: func() { s.counts.skipped.Add(1) }, Stamp: s.fromIngest,
+		Active: s.active, Skipped: func() { s.counts.skipped.Add(1) },
+		Hold:  func(sym subject.Symbol, q tick.Quote, stamp func()) { s.held.Hold(sym, q, time.Now(), stamp) },
+		Stamp: s.fromIngest, StampHeld: s.stampIngest, Stored: s.stored.Wait,
 	})
 	if err != nil {
 		return err
@@ -104,6 +115,8 @@ type service struct {
 	js       jetstream.JetStream
 
 	stamper   *stamp.Stamper
+	held      *standby.Held
+	stored    *stored.Follower
 	lease     *lease.Lease
 	refused   *refusal.Log
 	generator *generator.Generator // nil unless it is a source
@@ -127,6 +140,7 @@ func (s *service) serve(ctx context.Context, in *intake.Intake, ticks, feed *nat
 	inner.Go(func() error { return s.lease.Run(holding) })
 	inner.Go(func() error { return s.beat(holding) })
 	inner.Go(func() error { return s.keepTicks(holding) })
+	inner.Go(func() error { return s.stored.Run(holding) })
 
 	outer, taking := errgroup.WithContext(ctx)
 	outer.Go(func() error { return in.Run(taking) })
@@ -161,12 +175,20 @@ func (s *service) connect(ctx context.Context, name string, ticks bool) (*nats.C
 	})
 }
 
-// observe tells the lease of each epoch on ticks.> and in beat. What is dropped here does no harm: the next message
-// says the same.
+// observe tells the lease of each epoch on ticks.> and in beat, and what is held of what the leader has stamped. What is
+// dropped here does little harm: the next message tells the epoch, too, and a price is stamped twice.
 func (s *service) observe(feed *nats.Conn, drops *bus.Drops) error {
 	heads := func(m *nats.Msg) {
-		if h, err := tick.DecodeHead(m.Data); err == nil {
-			s.lease.Observe(h.Epoch)
+		h, err := tick.DecodeHead(m.Data)
+		if err != nil {
+			return
+		}
+		s.lease.Observe(h.Epoch)
+		if s.active() {
+			return
+		}
+		if t, err := tick.Decode(m.Data); err == nil {
+			s.held.Tick(t.Symbol, t.Quote, time.Now())
 		}
 	}
 	beats := func(m *nats.Msg) {

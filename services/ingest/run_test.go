@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"net"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/tickfan/tickfan/libs/natstest"
 	"github.com/tickfan/tickfan/libs/ops"
+	"github.com/tickfan/tickfan/proto/control"
 	"github.com/tickfan/tickfan/proto/subject"
 	"github.com/tickfan/tickfan/proto/tick"
 )
@@ -110,8 +112,19 @@ func TestOnlyOneStampsAndTheOtherTakesOver(t *testing.T) {
 		t.Fatalf("%d more ticks than prices, seq %d", n, last.Seq)
 	}
 
-	// a dies, or rather seems to.
+	// a dies, or rather seems to. What is published before another one leads is stamped and answered by that.
 	link.Cut()
+	m, err := nc.Request("ingest.ETH-USD", []byte("7"), patience)
+	if err != nil {
+		t.Fatalf("published while nobody stamps: %v", err)
+	}
+	var held control.IngestAnswer
+	if err := json.Unmarshal(m.Data, &held); err != nil || !held.OK || held.Epoch <= last.Epoch {
+		t.Fatalf("%s, %v", m.Data, err)
+	}
+	if tk := next(t, sub); tk.Symbol != "ETH-USD" || tk.Position != (tick.Position{Epoch: held.Epoch, Seq: held.Seq}) || tk.Price.String() != "7" {
+		t.Errorf("%+v", tk)
+	}
 	b.waitReady(t)
 	got := ask(t, nc, "ingest.BTC-USD", "2")
 	if !got.OK || got.Epoch <= last.Epoch || got.Seq != 1 {

@@ -16,16 +16,18 @@ import (
 	"github.com/tickfan/tickfan/services/ingest/internal/stamp"
 )
 
-// sources runs the configured ones from the first epoch on: a price that comes before it could only be dropped.
+// sources runs the configured ones, the generator from the first epoch on: its prices are worth nothing to a standby.
 func (s *service) sources(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-		return nil
-	case <-s.first:
-	}
 	g, ctx := errgroup.WithContext(ctx)
 	if s.generator != nil {
-		g.Go(func() error { return s.generator.Run(ctx, time.Now, s.fromGenerator) })
+		g.Go(func() error {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-s.first:
+				return s.generator.Run(ctx, time.Now, s.fromGenerator)
+			}
+		})
 	}
 	if s.cfg.has(SourceCoinbase) {
 		feed := coinbase.New(coinbase.Options{
@@ -47,7 +49,12 @@ func (s *service) openGenerator() {
 }
 
 // fromIngest stamps a price that somebody published.
-func (s *service) fromIngest(sym subject.Symbol, q tick.Quote) (tick.Position, error) {
+func (s *service) fromIngest(sym subject.Symbol, q tick.Quote) (pos tick.Position, err error) {
+	s.held.Stamp(sym, func() { pos, err = s.stampIngest(sym, q) })
+	return pos, err
+}
+
+func (s *service) stampIngest(sym subject.Symbol, q tick.Quote) (tick.Position, error) {
 	s.quieten(sym, q)
 	pos, err := s.stamper.Stamp(sym, q)
 	if err == nil {
@@ -57,7 +64,21 @@ func (s *service) fromIngest(sym subject.Symbol, q tick.Quote) (tick.Position, e
 }
 
 // fromCoinbase stamps a price of the exchange's.
-func (s *service) fromCoinbase(sym subject.Symbol, q tick.Quote) error {
+func (s *service) fromCoinbase(sym subject.Symbol, q tick.Quote) (err error) {
+	if !s.active() {
+		s.counts.skipped.Add(1)
+		s.held.Hold(sym, q, time.Now(), func() {
+			if err := s.stampCoinbase(sym, q); err != nil && !errors.Is(err, stamp.ErrInactive) {
+				s.refused.Refuse("coinbase "+string(sym), err)
+			}
+		})
+		return stamp.ErrInactive
+	}
+	s.held.Stamp(sym, func() { err = s.stampCoinbase(sym, q) })
+	return err
+}
+
+func (s *service) stampCoinbase(sym subject.Symbol, q tick.Quote) error {
 	s.quieten(sym, q)
 	_, err := s.stamper.Stamp(sym, q)
 	switch {
@@ -92,6 +113,6 @@ func (s *service) quieten(sym subject.Symbol, q tick.Quote) {
 
 func (s *service) register(meter metric.Meter) (stop func() error, err error) {
 	return measured{
-		counts: &s.counts, stamper: s.stamper, lease: s.lease, refused: s.refused, coinbase: &s.coinbase,
+		counts: &s.counts, stamper: s.stamper, lease: s.lease, stored: s.stored, refused: s.refused, coinbase: &s.coinbase,
 	}.register(meter)
 }

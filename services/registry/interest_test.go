@@ -213,6 +213,8 @@ func TestRefusals(t *testing.T) {
 		"bad edge":         {endpoint: subject.EndpointHeartbeat, request: beat("Edge", 0), want: code.BadName},
 		"another's bucket": {endpoint: subject.EndpointHeartbeat, request: beat(bob, 0, want(bucket, 1, nil)), want: code.BadBucket},
 		"symbol in lower":  {endpoint: subject.EndpointSymbol + ".btc", want: code.BadSymbol},
+		"drain nobody":     {endpoint: subject.EndpointDrain + ".edge-nobody", want: code.NoEdge},
+		"drain what":       {endpoint: subject.EndpointDrain + ".Edge", want: code.BadName},
 		"nobody there":     {endpoint: subject.EndpointLocate, want: code.NoEdge},
 	} {
 		t.Run(name, func(t *testing.T) {

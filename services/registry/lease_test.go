@@ -114,6 +114,58 @@ func TestLocate(t *testing.T) {
 	}, "edges lists all, sorted")
 }
 
+// An edge is told to drain by whichever registry gets its next heartbeats, and is sent no more clients from then on.
+func TestDrain(t *testing.T) {
+	b := newBench(t)
+	b.start(slow)
+	b.start(slow)
+	b.heartbeat(beat(alice, 10))
+	b.heartbeat(beat(bob, 90))
+	natstest.Eventually(t, soon, func() bool { return b.heartbeat(beat(bob, 90)).Others == 1 }, "one other takes clients")
+	if a := ask[control.DrainAnswer](b, subject.EndpointDrain+"."+string(alice), nil); a.Error != nil || a.Edge != alice {
+		t.Fatalf("answered %+v", a)
+	}
+	for range 20 {
+		if !b.heartbeat(beat(alice, 10)).Drain {
+			t.Fatal("a heartbeat does not hear of it")
+		}
+	}
+	natstest.Eventually(t, soon, func() bool { return b.located(bob) && b.heartbeat(beat(bob, 90)).Others == 0 }, "it is sent no more clients")
+	if b.heartbeat(beat(bob, 90)).Drain {
+		t.Error("another edge hears of it, too")
+	}
+	last := beat(alice, 0)
+	last.Stopping = true
+	b.heartbeat(last)
+	if a := ask[control.DrainAnswer](b, subject.EndpointDrain+"."+string(alice), nil); !isCode(a.Error, code.NoEdge) {
+		t.Errorf("an edge that has gone: %+v", a)
+	}
+}
+
+// A part that stands at its number, but holds something else than its edge said, is asked for again.
+func TestDigests(t *testing.T) {
+	b := newBench(t)
+	b.start(slow)
+	r := want(subject.NewBucket(alice, 0), 3, control.Set{"BTC-USD": control.Latest})
+	b.change(r)
+	h := beat(alice, 1, r)
+	part := subject.Part("BTC-USD")
+	for _, other := range []control.Set{{}, {"BTC-USD": control.Every}, {"BTC-USD": control.Latest, "BTC-EUR": control.Latest}} {
+		h.Buckets[0].Digests = map[int]uint32{part: other.Digest()}
+		if lost := b.heartbeat(h).Lost; !slices.Equal(lost, []subject.Bucket{r.Bucket}) {
+			t.Errorf("%v: lost %v", other, lost)
+		}
+	}
+	h.Buckets[0].Digests[part] = r.Parts[part].Digest()
+	if lost := b.heartbeat(h).Lost; len(lost) > 0 {
+		t.Errorf("lost %v", lost)
+	}
+	h.Buckets[0].Digests, h.Buckets[0].Parts[part] = map[int]uint32{part: 1}, 2
+	if lost := b.heartbeat(h).Lost; len(lost) > 0 {
+		t.Errorf("compared with a newer one: lost %v", lost)
+	}
+}
+
 func TestBucketsAndSymbol(t *testing.T) {
 	b := newBench(t)
 	b.start(slow)

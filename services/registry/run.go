@@ -17,6 +17,7 @@ import (
 	"github.com/tickfan/tickfan/proto/subject"
 	"github.com/tickfan/tickfan/services/registry/internal/api"
 	"github.com/tickfan/tickfan/services/registry/internal/leases"
+	"github.com/tickfan/tickfan/services/registry/internal/mirror"
 	"github.com/tickfan/tickfan/services/registry/internal/parts"
 	"github.com/tickfan/tickfan/services/registry/internal/reaper"
 	"github.com/tickfan/tickfan/services/registry/internal/store"
@@ -43,6 +44,7 @@ var (
 //	                                   +--> leases <--> KV EDGES
 //	                  .locate .edges --+        |             |
 //	                  .buckets .symbol.*        +-- reaper ---+   removes what dead edges left
+//	home's TICKS ---> mirror            (in another region than home)
 //
 // Requests come on a connection of their own, so that a flood of them holds up no write. The stores are made and the
 // views complete before the first request is taken.
@@ -73,6 +75,7 @@ type service struct {
 
 	requests *nats.Conn // of the micro service alone
 	kv       *nats.Conn
+	js       jetstream.JetStream
 	stores   []*store.Store
 	leases   atomic.Pointer[leases.Leases] // nil until open has read them
 	parts    atomic.Pointer[parts.Parts]   // likewise
@@ -97,6 +100,7 @@ func (s *service) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	s.js = js
 	s.ready.Set(errMaking)
 	edges, err := s.makeStore(ctx, js, subject.KVEdges, "The edges that live, by id.")
 	if err != nil {
@@ -168,6 +172,9 @@ func (s *service) serve(ctx context.Context) {
 	for _, made := range s.stores {
 		all.Go(func() { made.Keep(ctx) })
 	}
+	if home := s.cfg.Away(); home != "" {
+		all.Go(func() { s.mirror(ctx, home) })
+	}
 	all.Go(func() {
 		reaper.New(reaper.Options{
 			Leases: s.leases.Load(), Parts: s.parts.Load(), Health: &s.health, Hears: s.requests.IsConnected,
@@ -178,6 +185,16 @@ func (s *service) serve(ctx context.Context) {
 	s.ready.Set(nil)
 	s.deps.SayReady()
 	all.Wait()
+}
+
+// mirror keeps a copy of the home region's TICKS. Nothing waits for it: a region that is cut off has to serve, too.
+func (s *service) mirror(ctx context.Context, home string) {
+	away, err := jetstream.NewWithDomain(s.kv, home)
+	if err != nil { // the name is checked
+		s.deps.Log.Error("no mirror of TICKS", "home", home, "error", err)
+		return
+	}
+	mirror.Keep(ctx, mirror.Options{JS: s.js, Away: away, Home: home, Replicas: s.cfg.Replicas, Log: s.deps.Log})
 }
 
 // close ends what open made, in reverse: no more requests, the last answers, the views, the connections.

@@ -21,15 +21,15 @@ func TestConfig(t *testing.T) {
 	if cfg.Copies != 1 || cfg.Flush != 2*time.Millisecond || cfg.Ops != ":9092" {
 		t.Errorf("defaults: %+v", cfg)
 	}
-	if _, err := parse("--copies", "1", "--flush", "100us"); err != nil {
+	if _, err := parse("--copies", "2", "--flush", "100us"); err != nil {
 		t.Errorf("what is allowed: %v", err)
 	}
-	_, err = parse("--copies", "2", "--flush", "2s", "--region", "EU")
+	_, err = parse("--copies", "3", "--flush", "2s", "--region", "EU")
 	if err == nil {
 		t.Fatal("faults were let through")
 	}
 	for _, want := range []string{
-		"--copies 2: only 1 is possible: each bucket is served by one router",
+		"--copies 3: 1 or 2",
 		"--flush 2s: 100µs to 1s",
 		"--region",
 	} {

@@ -3,6 +3,7 @@ package router
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -19,12 +20,16 @@ const (
 	readAgain   = 250 * time.Millisecond // after a read of TICKS that failed
 	repairEvery = time.Second            // least time between two repairs: each reads the newest tick of every symbol
 	logEvery    = 10 * time.Second       // between two lines about reads that fail
+	homeTime    = 2 * time.Second        // how long home may take before its mirror is read
+	mirrorAgain = 5 * time.Second        // between two reads of the mirror, until home answers
 )
 
 // Reasons for a repair.
 const (
 	reconnect = "reconnect" // what was published while the connection was cut never came
 	dropped   = "dropped"   // ticks came faster than they were taken
+	missed    = "missed"    // beats count more ticks than came
+	mirrored  = "mirrored"  // the last read was of a mirror, which lags behind
 )
 
 var errCut = errors.New("connection to NATS was cut")
@@ -32,10 +37,13 @@ var errCut = errors.New("connection to NATS was cut")
 // filler reads newest ticks from TICKS into the loop: once at the start, then whenever some may have been missed. It
 // does not belong to the loop, which goes on meanwhile.
 type filler struct {
-	js      jetstream.JetStream // set before the first fill
+	js      jetstream.JetStream // set before the first fill, and so is home
+	home    jetstream.JetStream // of another region, which js has a mirror of; nil: js is home
 	log     *slog.Logger
 	metrics *metrics
 	asked   chan string
+
+	lags bool // the last read was of a mirror
 
 	mu      sync.Mutex
 	abandon context.CancelFunc // ends the read under way, if any
@@ -66,9 +74,15 @@ func (f *filler) reconnected() {
 // run repairs when asked, until ctx ends.
 func (f *filler) run(ctx context.Context, loop *route.Loop) {
 	for {
+		var again <-chan time.Time
+		if f.lags {
+			again = time.After(mirrorAgain)
+		}
 		select {
 		case <-ctx.Done():
 			return
+		case <-again:
+			f.ask(mirrored)
 		case reason := <-f.asked:
 			began := time.Now()
 			if err := f.fill(ctx, loop, nil); err != nil {
@@ -114,7 +128,21 @@ func (f *filler) read(ctx context.Context) ([]newest.Tick, error) {
 	f.mu.Lock()
 	f.abandon = func() { cancel(errCut) }
 	f.mu.Unlock()
-	return newest.Read(ctx, f.js)
+	f.lags = false
+	if f.home == nil {
+		return newest.Read(ctx, f.js)
+	}
+	atHome, cancelHome := context.WithTimeout(ctx, homeTime)
+	defer cancelHome()
+	ticks, err := newest.Read(atHome, f.home)
+	if err == nil || ctx.Err() != nil {
+		return ticks, err
+	}
+	if ticks, mirrorErr := newest.Read(ctx, f.js); mirrorErr == nil {
+		f.lags = true
+		return ticks, nil
+	}
+	return nil, fmt.Errorf("at home: %w", err)
 }
 
 // pause waits, or returns ctx's cause.

@@ -32,6 +32,7 @@ func newMetrics(meter metric.Meter, r *route.Router, ranges *history.Stats) (*me
 	figures := []figure{
 		{name: "ticks", value: &stats.Ticks, description: "Ticks that came on ticks.>."},
 		{name: "ticks_old", value: &stats.Old, description: "Ticks dropped because their symbol's newest was not before them."},
+		{name: "ticks_missed", value: &stats.Missed, description: "Ticks that ingest's beats count and that did not come; newest ones are then read from stream TICKS."},
 		{name: "ticks_repaired", value: &stats.Repaired, description: "Ticks taken from stream TICKS that were newer than what was known."},
 		{name: "batches", value: &batches.Batches, description: "Batches sent to buckets, empty ones included."},
 		{name: "items", value: &batches.Items, description: "Ticks sent in batches, counted per bucket."},
@@ -45,6 +46,8 @@ func newMetrics(meter metric.Meter, r *route.Router, ranges *history.Stats) (*me
 		{name: "publish_errors", value: &stats.Errors, description: "Messages that the connection refused."},
 		{name: "symbols", value: &stats.Symbols, gauge: true, description: "Symbols that have a price."},
 		{name: "interest_buckets", value: &stats.Buckets, gauge: true, description: "Buckets that want something."},
+		{name: "served_buckets", value: &stats.Served, gauge: true, description: "Buckets that this router serves."},
+		{name: "routers", value: &stats.Routers, gauge: true, description: "Routers of the region that serve buckets, as this one has heard, itself included."},
 		{name: "interest_symbols", value: &stats.Wants, gauge: true, description: "Symbols wanted, counted per bucket."},
 		{name: "interest_ahead", value: &stats.Ahead, gauge: true, description: "Parts announced that KV does not hold yet."},
 		{name: "beat_age", value: &stats.BeatAge, gauge: true, unit: "ms", description: "Age of ingest's last beat; -1 before the first."},

@@ -265,7 +265,9 @@ type running struct {
 // run starts a router; it ends with the test, if not before.
 func (w *world) run() *running { w.t.Helper(); return w.runAt(w.server.URL()) }
 
-func (w *world) runAt(url string) *running {
+func (w *world) runAt(url string) *running { w.t.Helper(); return w.runOf(url, 1) }
+
+func (w *world) runOf(url string, copies int) *running {
 	w.t.Helper()
 	mux, err := ops.New("router")
 	if err != nil {
@@ -274,7 +276,7 @@ func (w *world) runAt(url string) *running {
 	r := &running{t: w.t, mux: mux, said: make(chan struct{}), ended: make(chan error, 1)}
 	ctx, end := context.WithCancel(context.Background())
 	r.end = end
-	cfg := Config{Common: conf.Common{NATS: url, Region: "local"}, Options: Options{Copies: 1, Flush: 2 * time.Millisecond}}
+	cfg := Config{Common: conf.Common{NATS: url, Region: "local"}, Options: Options{Copies: copies, Flush: 2 * time.Millisecond}}
 	deps := Deps{Log: slog.New(slog.NewTextHandler(testLog{w.t}, nil)), Ops: mux, Ready: func() { close(r.said) }}
 	go func() { r.ended <- Run(ctx, cfg, deps) }()
 	w.t.Cleanup(func() {

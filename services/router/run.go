@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tickfan/tickfan/libs/bus"
 	"github.com/tickfan/tickfan/libs/interest"
@@ -27,6 +28,14 @@ type Deps = ops.Deps
 // flushTimeout bounds each of the two flushes of a stop: a server that is away must not hold it up.
 const flushTimeout = time.Second
 
+const (
+	// serveOn is how long a stopping router serves what others take over.
+	serveOn = time.Second
+	// acquaint is how long a starting one waits for the others to answer. One that answers later is one that both serve
+	// a bucket with for a moment.
+	acquaint = 200 * time.Millisecond
+)
+
 // What the router waits for, in this order, and at the end.
 var (
 	errConnecting  = errors.New("connecting to NATS")
@@ -41,13 +50,14 @@ var (
 //	ticks.> beat ------------+                   +--> fanout.<region>.<bucket>   numbered batches
 //	interest.<region> -------+--> route.Loop ----+--> _INBOX.…                   newest ticks, answered
 //	router.<region>.newest --+     ^      ^      +--> router.<region>.beat       every 500 ms
-//	                               |      |
+//	                               |      |                                     and when a stranger is heard
 //	TICKS -- filler: at start, ----+      +---- libs/interest <-- KV INTEREST
 //	  |      after a cut, after a drop
 //	  +----- history: the ranges that the Loop is asked for --> _INBOX.…         ticks, answered
 //
 // It starts in an order that leaves no tick between what is read and what is heard: subscribe, flush, read TICKS, load
-// interest, serve, answer requests; then it is ready.
+// interest, serve, answer requests; then it is ready. It serves the buckets that are its own by what it hears of the other
+// routers (internal/peers).
 func Run(ctx context.Context, cfg Config, deps Deps) error {
 	s := &service{cfg: cfg, deps: deps, region: subject.Region(cfg.Region), ready: deps.Ops.Condition("router")}
 	defer s.close()
@@ -88,10 +98,12 @@ func (s *service) open(ctx context.Context) (err error) {
 	router := route.New(route.Options{
 		Region:   s.region,
 		Instance: instance,
+		Copies:   s.cfg.Copies,
 		Window:   s.cfg.Flush,
 		Log:      s.deps.Log,
 		Publish:  func(subj string, data []byte) error { return s.nc.Publish(subj, data) },
 		Stored:   func(b subject.Bucket, part int) (control.PartValue, bool) { return s.view.Load().Part(b, part) },
+		Missed:   func() { s.filler.ask(missed) },
 		Range:    s.history.Ask,
 	})
 	if s.metrics, err = newMetrics(meter, router, s.history.Stats()); err != nil {
@@ -151,6 +163,7 @@ func (s *service) serve(ctx context.Context) error {
 	}
 
 	s.ready.Set(errStopping)
+	s.leave()
 	for _, sub := range s.subs {
 		_ = sub.Drain() // fails only where nothing comes any more
 	}
@@ -166,6 +179,15 @@ func (s *service) serve(ctx context.Context) error {
 	return err
 }
 
+// leave serves on until the other routers, if there are any, have taken over.
+func (s *service) leave() {
+	ctx, cancel := context.WithTimeout(context.Background(), serveOn)
+	defer cancel()
+	if s.loop.Leave(ctx) {
+		<-ctx.Done()
+	}
+}
+
 // start fills the loop with what is stored and lets it serve.
 func (s *service) start(ctx context.Context) error {
 	js, err := bus.JetStream(ctx, s.nc)
@@ -176,8 +198,17 @@ func (s *service) start(ctx context.Context) error {
 	if err := s.subscribed(ctx); err != nil {
 		return err
 	}
+	if err := s.loop.Hello(ctx); err != nil {
+		return err
+	}
+	hello := time.Now()
 	s.ready.Set(errReading)
 	s.filler.js = js
+	if home := s.cfg.Away(); home != "" {
+		if s.filler.home, err = jetstream.NewWithDomain(s.nc, home); err != nil {
+			return fmt.Errorf("make JetStream client of %s: %w", home, err)
+		}
+	}
 	if err := s.filler.fill(ctx, s.loop, s.ready); err != nil {
 		return err
 	}
@@ -192,6 +223,9 @@ func (s *service) start(ctx context.Context) error {
 		return err
 	}
 	s.view.Store(view)
+	if err := pause(ctx, acquaint-time.Since(hello)); err != nil {
+		return err
+	}
 	if err := s.loop.Serve(ctx); err != nil {
 		return err
 	}

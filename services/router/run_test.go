@@ -223,6 +223,23 @@ func TestOutlivesTheServer(t *testing.T) {
 	}
 }
 
+// Ingest's beats tell how many ticks there were; a router that has had fewer reads the newest from TICKS.
+func TestTicksLostOnTheWay(t *testing.T) {
+	w := newWorld(t)
+	w.makeTicks()
+	w.makeInterest()
+	r := w.run().ready()
+	for _, count := range []uint64{1, 2} { // and none of them came
+		b := tick.BeatMsg{Epoch: 1, Count: count, Time: 1}
+		if err := w.nc.Publish(subject.Beat, b.Append(nil)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	natstest.Eventually(t, within, func() bool {
+		return r.metric("tickfan_router_ticks_missed_total", "") == 1 && strings.Contains(r.get("/metrics"), `reason="missed"`)
+	}, "a repair")
+}
+
 func TestStop(t *testing.T) {
 	w := newWorld(t)
 	w.makeTicks()

@@ -24,6 +24,7 @@ type client struct {
 	last    map[string]tickfan.Position
 	urls    []string // of the connections, in order
 	lost    []tickfan.Disconnected
+	stale   bool
 }
 
 // history is the Ticks and Gaps of one symbol, in order.
@@ -93,7 +94,10 @@ func (c *client) take(event tickfan.Event) {
 		c.urls = append(c.urls, e.URL)
 	case tickfan.Disconnected:
 		c.lost = append(c.lost, e)
-	case tickfan.Stale, tickfan.Fresh: // a busy machine may hold ingest's beat up
+	case tickfan.Stale: // a busy machine may hold ingest's beat up
+		c.stale = true
+	case tickfan.Fresh:
+		c.stale = false
 	default:
 		c.t.Errorf("%s: %T %v", c.name, e, e)
 	}
@@ -138,6 +142,12 @@ func (c *client) connection() (n int, url string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.urls), c.urls[len(c.urls)-1]
+}
+
+func (c *client) isStale() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stale
 }
 
 // undisturbed fails the test if the client lost its connection or was told of a gap.

@@ -42,7 +42,12 @@ type publisher struct {
 // publish starts one and waits until it is answered.
 func publish(t *testing.T, s *stack.Stack, symbol string) *publisher {
 	t.Helper()
-	p := &publisher{t: t, nc: s.Connect(), symbol: symbol}
+	return publishOn(t, s.Connect(), symbol)
+}
+
+func publishOn(t *testing.T, nc *nats.Conn, symbol string) *publisher {
+	t.Helper()
+	p := &publisher{t: t, nc: nc, symbol: symbol}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {

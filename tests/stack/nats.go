@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,12 +17,13 @@ import (
 // NATS is a nats-server with JetStream. It keeps its port and its streams over restarts.
 type NATS struct {
 	*Process
-	url string
+	url   string
+	store string
 }
 
 // config is what Tickfan asks of a server, see the comments of libs/natsd, which the all-in-one uses instead.
 const config = `
-server_name: stack
+server_name: %s
 listen: "127.0.0.1:%d"
 jetstream {
 	store_dir: %q
@@ -33,15 +35,43 @@ ping_interval: 5s
 ping_max: 2
 `
 
-func newNATS(t testing.TB, p Programs) *NATS {
+// clusterConfig makes it one of several. Clients are not told of the others: each has its own ways to them.
+const clusterConfig = `
+cluster {
+	name: stack
+	listen: "127.0.0.1:%d"
+	routes: [%s]
+	no_advertise: true
+}
+`
+
+func newNATS(t testing.TB, p Programs) *NATS { t.Helper(); return newServer(t, p, "nats-server", "") }
+
+// newCluster makes n servers that share JetStream.
+func newCluster(t testing.TB, p Programs, n int) (all []*NATS) {
+	t.Helper()
+	ports := make([]int, n)
+	routes := make([]string, n)
+	for i := range ports {
+		ports[i] = restartablePort(t)
+		routes[i] = "nats://127.0.0.1:" + strconv.Itoa(ports[i])
+	}
+	for i, port := range ports {
+		all = append(all, newServer(t, p, fmt.Sprintf("nats-%c", 'a'+i), fmt.Sprintf(clusterConfig, port, strings.Join(routes, ", "))))
+	}
+	return all
+}
+
+func newServer(t testing.TB, p Programs, name, more string) *NATS {
 	t.Helper()
 	dir := t.TempDir()
 	port := restartablePort(t)
+	store := filepath.Join(dir, "jetstream")
 	file := filepath.Join(dir, "nats.conf")
-	if err := os.WriteFile(file, fmt.Appendf(nil, config, port, filepath.Join(dir, "jetstream")), 0o600); err != nil {
+	if err := os.WriteFile(file, fmt.Appendf(nil, config+"%s", name, port, store, more), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return &NATS{Process: newProcess(t, "nats-server", p.Path("nats-server"), "-c", file), url: "nats://127.0.0.1:" + strconv.Itoa(port)}
+	return &NATS{Process: newProcess(t, name, p.Path("nats-server"), "-c", file), url: "nats://127.0.0.1:" + strconv.Itoa(port), store: store}
 }
 
 // Start runs it and waits until it takes clients.
@@ -50,6 +80,9 @@ func (n *NATS) Start() {
 	n.Process.Start()
 	n.Await(`Server is ready`)
 }
+
+// Store is the folder with its streams.
+func (n *NATS) Store() string { return n.store }
 
 // URL is where clients connect.
 func (n *NATS) URL() string { return n.url }

@@ -199,6 +199,7 @@ func (c *Client) serve(l *link) error {
 
 	l.ws.ReadLoop()
 
+	l.stay()
 	if !stop() {
 		<-closed
 	}
@@ -297,7 +298,7 @@ func (c *Client) receive(l *link, op gws.Opcode, p []byte) error {
 		c.feed.state(Fresh{})
 	case session.OpReconnect:
 		after := time.Duration(max(0, min(m.AfterMS, longestRetry.Milliseconds()))) * time.Millisecond
-		l.comeBack = time.Now().Add(after)
+		l.leave(after)
 	}
 	if err != nil {
 		return fmt.Errorf("read from edge: %w", err)

@@ -66,6 +66,9 @@ func (e *refusal) Unwrap() error {
 	return e.fault
 }
 
+// errAskedToLeave is why a connection ended that the edge wanted to be rid of.
+var errAskedToLeave = errors.New("the edge asked to go to another one")
+
 // errNotTickfan is behind the error of a handshake that something answered which is no edge.
 var errNotTickfan = errors.New("not a Tickfan edge")
 

@@ -34,7 +34,8 @@ type link struct {
 	decoder  session.Decoder // where format is Compact
 	closed   error           // what gws ended with
 	fault    *code.Error     // the last error that named no request
-	comeBack time.Time       // when the edge wants us back, if it said so
+	comeBack time.Time       // when the edge wants us at another one, or back, if it said so
+	leaving  *time.Timer     // until then
 
 	mu     sync.Mutex
 	cause  error // why we ended it ourselves
@@ -103,6 +104,19 @@ func (l *link) pong(id int64) (sent time.Time, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.pinged, l.pingID == id
+}
+
+// leave goes to another edge in a while. The edge serves on until then, or closes before.
+func (l *link) leave(after time.Duration) {
+	l.stay()
+	l.comeBack = time.Now().Add(after)
+	l.leaving = time.AfterFunc(after, func() { l.end(normalClosure, errAskedToLeave) })
+}
+
+func (l *link) stay() {
+	if l.leaving != nil {
+		l.leaving.Stop()
+	}
 }
 
 // end closes the connection from our side.

@@ -164,6 +164,30 @@ func TestReconnectWhenTheEdgeSays(t *testing.T) {
 	})
 }
 
+// An edge that drains waits for its clients to go. They do when they were told to, and are served until then.
+func TestLeaveWhenTheEdgeSays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newFakeEdge()
+		c, s := e.dial(t, tickfan.Options{})
+		next[tickfan.Connected](t, c)
+		subscribe(t, c, s, []string{"BTC-USD"})
+		said := time.Now()
+		s.say(session.Message{Op: session.OpReconnect, AfterMS: 60000, Reason: "drain"})
+		s.say(session.Message{Op: session.OpReconnect, AfterMS: 800, Reason: "drain"}) // the last one counts
+		time.Sleep(700 * time.Millisecond)
+		s.tick("BTC-USD", 1, 1, "1")
+		wantTick(t, c, "BTC-USD", 1, 1)
+		if lost := next[tickfan.Disconnected](t, c); lost.Retry != 0 {
+			t.Errorf("comes back in %s", lost.Retry)
+		}
+		<-e.sessions
+		if after := time.Since(said); after != 800*time.Millisecond {
+			t.Errorf("left after %s, want 800 ms", after)
+		}
+		next[tickfan.Connected](t, c)
+	})
+}
+
 func TestFatalCloseEndsTheClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newFakeEdge()

@@ -58,11 +58,12 @@ type Bucket struct {
 
 	conns   atomic.Int64
 	symbols atomic.Int64
-	written [subject.Parts]atomic.Uint64 // per part the number of the last change that the registry answered
+	written [subject.Parts]atomic.Pointer[answered] // per part the last change that the registry answered; nil: none
 
 	// The worker's own.
 	topics               map[subject.Symbol]*topic
 	numbers              numbers
+	emptied              *draining // nil until the edge drains
 	sessions             [visitSlots][]*Session
 	visit                int // next slot of sessions to look at
 	round                uint8
@@ -84,6 +85,7 @@ type command struct {
 	req   *session.Request
 	reply chan tick.Tick
 	done  func()
+	until int64
 }
 
 type commandKind uint8
@@ -94,6 +96,7 @@ const (
 	writable
 	operate
 	query
+	drain
 	resync
 	resend
 )
@@ -141,11 +144,11 @@ func (b *Bucket) Subscription() *nats.Subscription { return b.subs[0] }
 func (b *Bucket) Snapshot() control.BucketSnapshot {
 	s := control.BucketSnapshot{Bucket: b.o.ID, Connections: b.Connections(), Symbols: int(b.symbols.Load())}
 	for p := range b.written {
-		if n := b.written[p].Load(); n > 0 {
+		if a := b.written[p].Load(); a != nil {
 			if s.Parts == nil {
-				s.Parts = map[int]uint64{}
+				s.Parts, s.Digests = map[int]uint64{}, map[int]uint32{}
 			}
-			s.Parts[p] = n
+			s.Parts[p], s.Digests[p] = a.number, a.digest
 		}
 	}
 	return s
@@ -200,6 +203,11 @@ func (b *Bucket) Resync() { b.push(command{kind: resync}) }
 
 // Resend sends the whole interest again: the registry has lost it.
 func (b *Bucket) Resend() { b.push(command{kind: resend}) }
+
+// Drain tells the clients one after the other, evenly until then, to go to another edge. They are served until they do.
+func (b *Bucket) Drain(within time.Duration) {
+	b.push(command{kind: drain, until: b.o.Now() + int64(within)})
+}
 
 // Run is the worker. It returns when ctx ends, after telling every client to come back.
 //
@@ -258,6 +266,9 @@ func (b *Bucket) work() {
 		b.sweepTopics(now)
 		b.recheck = true
 	}
+	if b.emptied != nil {
+		b.emptied.tell(now)
+	}
 	b.syncInterest(now)
 	if b.recheck {
 		b.recheck = false
@@ -270,6 +281,9 @@ func (b *Bucket) nextWake() int64 {
 	t := min(b.nextCheck, b.nextVisit, b.feed.holes.due())
 	if w, ok := b.wheel.next(); ok {
 		t = min(t, w)
+	}
+	if b.emptied != nil {
+		t = min(t, b.emptied.next())
 	}
 	return t
 }
@@ -296,6 +310,8 @@ func (b *Bucket) do(c *command) {
 			t = tp.newest
 		}
 		c.reply <- t
+	case drain:
+		b.beginDrain(now, c.until)
 	case resync:
 		b.feed.resync(b, now)
 	case resend:

@@ -45,6 +45,7 @@ type outlet struct {
 	took    []string   // lines
 	take    func() int // how many frames it takes of a write; nil: all
 	refused bool
+	ended   bool
 	writes  int
 }
 
@@ -64,7 +65,7 @@ func (o *outlet) WriteFrames(f *socket.Flush) (socket.Result, error) {
 }
 func (o *outlet) Say(p []byte) error    { o.took = append(o.took, string(p)); return nil }
 func (o *outlet) SayIfIdle([]byte) bool { return true }
-func (o *outlet) End([]byte)            {}
+func (o *outlet) End([]byte)            { o.ended = true }
 func (o *outlet) Alive() int64          { return 0 }
 
 // bench is a bucket whose worker is the test: no NATS, time by hand.

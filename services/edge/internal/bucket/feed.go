@@ -90,12 +90,16 @@ func (f *feed) batch(b *Bucket, data []byte, now int64) {
 		r = &routerState{}
 		f.routers[m.Router] = r
 	}
-	lost := m.Number > r.number+1
+	before := r.number
+	if m.Number <= before { // a router counts from 1 again when it serves a bucket anew
+		before = 0
+	}
+	lost := m.Number > before+1
 	if lost {
 		st.Holes.Add(1)
 		f.resync(b, now)
 	}
-	r.number, r.heard = max(r.number, m.Number), now
+	r.number, r.heard = m.Number, now
 	for _, item := range m.Items {
 		f.item(b, item, now)
 	}

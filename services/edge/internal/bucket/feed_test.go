@@ -76,6 +76,50 @@ func TestResyncsAreBounded(t *testing.T) {
 	}
 }
 
+// A router that serves a bucket again, after another did, counts its batches from 1; a loss is a loss then, too.
+func TestSeriesOfBatches(t *testing.T) {
+	b := bench(0)
+	now := int64(time.Hour)
+	holes := int64(0)
+	for _, step := range []struct {
+		number uint64
+		lost   bool
+	}{{1, false}, {2, false}, {4, true}, {5, false}, {1, false}, {2, false}, {4, true}, {3, true}, {4, false}} {
+		batch(b, now, tick.Batch{Number: step.number})
+		if step.lost {
+			holes++
+		}
+		if n := b.o.Stats.Holes.Load(); n != holes {
+			t.Fatalf("batch %d: %d holes, want %d", step.number, n, holes)
+		}
+	}
+}
+
+// Of two routers each counts for itself, a tick is taken from the first that brings it, and the death of one is no hole.
+func TestTwoCopies(t *testing.T) {
+	b := bench(0)
+	u := live(b, "X", control.Latest)
+	o := &outlet{}
+	request(b, join(b, o), 0, session.Request{Op: session.OpSubscribe, Symbols: []subject.Symbol{"X"}})
+	o.took = nil
+	now := int64(time.Hour)
+	for n := range uint64(10) {
+		for _, router := range []string{"r1", "r2"} {
+			if router == "r1" && n > 5 {
+				continue
+			}
+			tk := tick.Tick{Symbol: "X", Position: tick.Position{Epoch: 1, Seq: n + 1}, Quote: tick.Quote{Price: tick.MustDecimal("1")}}
+			m := tick.Batch{Router: router, Number: n + 1, Items: [][]byte{tk.Append(nil)}}
+			b.feed.batch(b, m.Append(nil), now)
+			b.flushDue(now)
+		}
+	}
+	st := b.o.Stats
+	if len(o.took) != 10 || u.newest.Seq != 10 || st.Holes.Load() != 0 || st.Old.Load() != 6 {
+		t.Errorf("%d ticks sent, newest %d, %d holes, %d old: want 10, 10, 0, 6", len(o.took), u.newest.Seq, st.Holes.Load(), st.Old.Load())
+	}
+}
+
 // A batch that shows a loss may confirm a topic whose newest value is what was lost: what the table remembers is not shown.
 func TestLossDoesNotShowARememberedValue(t *testing.T) {
 	b := bench(0)
@@ -106,7 +150,7 @@ func TestLossDoesNotShowARememberedValue(t *testing.T) {
 func TestResendCoversEmptyParts(t *testing.T) {
 	b := bench(0)
 	now := int64(time.Hour)
-	b.written[3].Store(7)
+	b.written[3].Store(&answered{number: 7})
 	b.do(&command{kind: resend})
 	b.syncInterest(now)
 	if c := b.interest.change; c == nil || !slices.Contains(c.parts, 3) {

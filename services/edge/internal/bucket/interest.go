@@ -53,10 +53,17 @@ type interest struct {
 type change struct {
 	number   uint64
 	parts    []int
+	digests  []uint32 // of parts
 	payload  []byte
 	since    int64 // first sent
 	sent     int64 // last sent
 	answered bool
+}
+
+// answered is a part as the registry has answered for it.
+type answered struct {
+	number uint64
+	digest uint32
 }
 
 func (in *interest) init() {
@@ -71,7 +78,7 @@ func (in *interest) add(t *topic) { in.parts[t.part][t] = struct{}{} }
 // set of them, and says that a part is lost until it stands there as the edge was told.
 func (b *Bucket) resend() {
 	for p := range b.written {
-		if len(b.interest.parts[p]) > 0 || b.written[p].Load() > 0 {
+		if len(b.interest.parts[p]) > 0 || b.written[p].Load() != nil {
 			b.interest.dirty[p] = true
 		}
 	}
@@ -201,9 +208,10 @@ func (b *Bucket) syncInterest(now int64) {
 		in.turn = (in.turn + 1) % subject.Parts
 		if in.dirty[p] {
 			in.dirty[p] = false
-			c.parts = append(c.parts, p)
-			req.Parts[p] = b.partSet(p, now)
-			n += len(req.Parts[p])
+			set := b.partSet(p, now)
+			req.Parts[p] = set
+			c.parts, c.digests = append(c.parts, p), append(c.digests, set.Digest())
+			n += len(set)
 		}
 	}
 	payload, err := json.Marshal(&req)
@@ -289,8 +297,8 @@ func (b *Bucket) interestAnswered(m *nats.Msg, number uint64, now int64) {
 	}
 	c.answered = true
 	var added []subject.Symbol
-	for _, p := range c.parts {
-		b.written[p].Store(number)
+	for i, p := range c.parts {
+		b.written[p].Store(&answered{number, c.digests[i]})
 		for t := range b.interest.parts[p] {
 			if t.wanted != "" && !t.live {
 				added = append(added, t.symbol)

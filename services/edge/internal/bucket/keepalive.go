@@ -26,6 +26,9 @@ func (b *Bucket) addSession(s *Session) {
 	s.phase = uint8(rand.IntN(pingRounds))
 	s.pos = int32(len(b.sessions[s.slot]))
 	b.sessions[s.slot] = append(b.sessions[s.slot], s)
+	if b.emptied != nil { // it had a place before the edge began to drain
+		s.leave()
+	}
 }
 
 // dropSession removes a session whose client has gone.

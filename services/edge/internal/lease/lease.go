@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -27,14 +28,30 @@ type Options struct {
 	Log    *slog.Logger
 	State  func() control.Heartbeat // what the edge says of itself
 	Lost   func(subject.Bucket)     // the registry has lost this bucket's interest
+	Drain  func()                   // the registry tells the edge to
 	Ready  func(err error)          // nil once the lease stands, else why it does not
 }
 
 // Lease is one edge's.
-type Lease struct{ o Options }
+type Lease struct {
+	o      Options
+	now    chan struct{}
+	others atomic.Int64
+}
 
 // New makes a lease. Run must follow, then Release.
-func New(o Options) *Lease { return &Lease{o: o} }
+func New(o Options) *Lease { return &Lease{o: o, now: make(chan struct{}, 1)} }
+
+// Others is how many other edges took clients when the registry last answered.
+func (l *Lease) Others() int { return int(l.others.Load()) }
+
+// Renew has the registry told at once how the edge stands.
+func (l *Lease) Renew() {
+	select {
+	case l.now <- struct{}{}:
+	default:
+	}
+}
 
 // Run renews the lease until ctx ends.
 func (l *Lease) Run(ctx context.Context) {
@@ -47,6 +64,7 @@ func (l *Lease) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
+		case <-l.now:
 		}
 		err := l.beat(ctx, l.o.State())
 		switch {
@@ -104,8 +122,12 @@ func (l *Lease) beat(ctx context.Context, h control.Heartbeat) error {
 	if a.Error != nil {
 		return fmt.Errorf("registry refuses the heartbeat: %w", a.Error)
 	}
+	l.others.Store(int64(a.Others))
 	for _, b := range a.Lost {
 		l.o.Lost(b)
+	}
+	if a.Drain {
+		l.o.Drain()
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tickfan/tickfan/proto/code"
 	"github.com/tickfan/tickfan/proto/control"
+	"github.com/tickfan/tickfan/proto/tick"
 )
 
 const (
@@ -46,6 +47,15 @@ func (a *answerer) reconnects() uint64 { return a.ticks.Stats().Reconnects }
 
 // ok answers after the next flush.
 func (a *answerer) ok(ans answer) { a.waiting <- ans }
+
+// stored answers at once: what is stored was flushed, too.
+func (a *answerer) stored(m *nats.Msg, p tick.Position, stored bool) {
+	body := control.IngestAnswer{OK: stored, Epoch: p.Epoch, Seq: p.Seq}
+	if !stored {
+		body.Error = code.Errorf(code.NotStored, "stamped and sent to all, but not in the history within two seconds: it may not survive")
+	}
+	a.send(m, body)
+}
 
 // refuse answers at once.
 func (a *answerer) refuse(m *nats.Msg, err *code.Error) {

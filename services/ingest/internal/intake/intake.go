@@ -42,8 +42,14 @@ type Options struct {
 	Active func() bool
 	// Skipped is called for each price that came while this ingest does not stamp.
 	Skipped func()
+	// Hold is given those of them that could be stamped, with what stamps them by StampHeld, and answers.
+	Hold func(s subject.Symbol, q tick.Quote, stamp func())
 	// Stamp publishes a price. Its error is stamp.ErrInactive or a *code.Error.
 	Stamp func(subject.Symbol, tick.Quote) (tick.Position, error)
+	// StampHeld does the same with a price that was held.
+	StampHeld func(subject.Symbol, tick.Quote) (tick.Position, error)
+	// Stored calls done, which does not block, once the history holds a tick, or with false after a while.
+	Stored func(s subject.Symbol, p tick.Position, done func(stored bool))
 }
 
 // Intake takes prices from ingest.>.
@@ -116,10 +122,21 @@ func (in *Intake) drain() {
 
 // one takes one message.
 func (in *Intake) one(m *nats.Msg) {
-	if !in.o.Active() {
+	active := in.o.Active()
+	s, q, err := in.read(m)
+	switch {
+	case active:
+		in.deal(m, s, q, err, in.o.Stamp)
+	case err == nil:
 		in.o.Skipped()
-		return
+		in.o.Hold(s, q, func() { in.deal(m, s, q, nil, in.o.StampHeld) })
+	default:
+		in.o.Skipped()
 	}
+}
+
+// deal stamps a price that could be read, or err says why not, and answers.
+func (in *Intake) deal(m *nats.Msg, s subject.Symbol, q tick.Quote, err error, stampIt func(subject.Symbol, tick.Quote) (tick.Position, error)) {
 	reply := m.Reply
 	if reply != "" && !answerable(reply) {
 		in.o.Refused.Refuse(m.Subject, code.Errorf(code.BadMessage,
@@ -130,7 +147,10 @@ func (in *Intake) one(m *nats.Msg) {
 	if reply != "" {
 		reconnects = in.answers.reconnects() // before the stamp: a connection cut after it may have lost the tick
 	}
-	pos, err := in.stamp(m)
+	var pos tick.Position
+	if err == nil {
+		pos, err = stampIt(s, q)
+	}
 	switch {
 	case errors.Is(err, stamp.ErrInactive): // the lease was lost since the look above, or the process was paused
 		in.o.Skipped()
@@ -139,21 +159,19 @@ func (in *Intake) one(m *nats.Msg) {
 		if reply != "" {
 			in.answers.refuse(m, code.Of(err))
 		}
+	case reply != "" && m.Header.Get(control.HeaderWait) == control.WaitStored:
+		in.o.Stored(s, pos, func(stored bool) { in.answers.stored(m, pos, stored) })
 	case reply != "":
 		in.answers.ok(answer{m: m, reconnects: reconnects, body: control.IngestAnswer{OK: true, Epoch: pos.Epoch, Seq: pos.Seq}})
 	}
 }
 
-func (in *Intake) stamp(m *nats.Msg) (tick.Position, error) {
-	sym, err := subject.ParseSymbol(strings.TrimPrefix(m.Subject, ingestPrefix))
-	if err != nil {
-		return tick.Position{}, err
+func (in *Intake) read(m *nats.Msg) (s subject.Symbol, q tick.Quote, err error) {
+	if s, err = subject.ParseSymbol(strings.TrimPrefix(m.Subject, ingestPrefix)); err != nil {
+		return s, q, err
 	}
-	q, err := tick.ParseQuote(m.Data, in.o.Now())
-	if err != nil {
-		return tick.Position{}, err
-	}
-	return in.o.Stamp(sym, q)
+	q, err = tick.ParseQuote(m.Data, in.o.Now())
+	return s, q, err
 }
 
 // ingestPrefix is what stands before the symbol.

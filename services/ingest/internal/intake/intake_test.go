@@ -65,6 +65,8 @@ func open(t *testing.T) *desk {
 		Conn: d.srv.Connect(t), Ticks: d.ticks, Drops: drops, Refused: d.refused, Log: slog.New(slog.DiscardHandler), Now: time.Now,
 		Active:  func() bool { return d.stamper.Epoch() != 0 },
 		Skipped: func() {},
+		Hold:    func(subject.Symbol, tick.Quote, func()) {},
+		Stored:  func(s subject.Symbol, p tick.Position, done func(bool)) { done(s != "LOST-USD") },
 		Stamp: func(sym subject.Symbol, q tick.Quote) (tick.Position, error) {
 			if f := d.slow.Load(); f != nil {
 				(*f)()
@@ -113,6 +115,27 @@ func (d *desk) count(c code.Code) (n int64) {
 		}
 	})
 	return n
+}
+
+// Who asks for it is answered only when the history has the tick, or is told that it may not.
+func TestWaitUntilStored(t *testing.T) {
+	d := open(t)
+	for sym, want := range map[string]code.Code{"BTC-USD": "", "LOST-USD": code.NotStored} {
+		m := nats.NewMsg("ingest." + sym)
+		m.Data = []byte("1")
+		m.Header.Set(control.HeaderWait, control.WaitStored)
+		r, err := d.caller.RequestMsg(m, patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var a control.IngestAnswer
+		if err := json.Unmarshal(r.Data, &a); err != nil {
+			t.Fatal(err)
+		}
+		if a.OK != (want == "") || a.Error != nil && a.Error.Code != want || a.Epoch != 7 || a.Seq != 1 {
+			t.Errorf("%s: %s", sym, r.Data)
+		}
+	}
 }
 
 func TestOddInputIsRefusedWithWhatIsAllowed(t *testing.T) {

@@ -46,6 +46,7 @@ type line struct {
 	subject string // made once
 	seq     uint64
 	prev    tick.Position // last before this epoch
+	last    tick.Tick     // of seq
 }
 
 // New returns a Stamper that is not active. At most maxSymbols distinct symbols are stamped, those that TICKS has
@@ -135,12 +136,43 @@ func (s *Stamper) Stamp(sym subject.Symbol, q tick.Quote) (tick.Position, error)
 		return tick.Position{}, code.Errorf(code.Unavailable, "NATS takes no prices now: %v", err)
 	}
 	l.seq++
+	l.last = t
 	s.count++
 	if !known {
 		s.lines[sym] = l
 		s.symbols.Store(int64(len(s.lines)))
 	}
 	return t.Position, nil
+}
+
+// Newest goes through the symbols that have a tick in this epoch, with its position and when it was stamped, microseconds
+// since 1970; none while not active. f must not call the Stamper.
+func (s *Stamper) Newest(f func(sym subject.Symbol, p tick.Position, at int64)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.activeLocked(s.now()) {
+		return
+	}
+	for sym, l := range s.lines {
+		if l.seq > 0 {
+			f(sym, l.last.Position, l.last.At)
+		}
+	}
+}
+
+// Again publishes a symbol's newest tick once more, marked as such, if it still is the one at p. false: it was not, or not
+// active, or the connection refused it.
+func (s *Stamper) Again(sym subject.Symbol, p tick.Position) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.lines[sym]
+	if l == nil || l.seq == 0 || l.last.Position != p || !s.activeLocked(s.now()) {
+		return false
+	}
+	t := l.last
+	t.Again = true
+	s.buf = t.Append(s.buf[:0])
+	return s.pub.Publish(l.subject, s.buf) == nil
 }
 
 // Beat says the sign of life, or nothing while not active. The error is the connection's.

@@ -84,6 +84,52 @@ func TestStamp(t *testing.T) {
 	}
 }
 
+func TestAgain(t *testing.T) {
+	now := start
+	pub := &recorder{}
+	s := New(pub, 10, func() time.Time { return now })
+	s.Keep(start.Add(6 * time.Second))
+	s.Begin(7, map[subject.Symbol]tick.Position{"OLD-USD": {Epoch: 5, Seq: 99}})
+	newest := func() map[subject.Symbol]tick.Position {
+		all := map[subject.Symbol]tick.Position{}
+		s.Newest(func(sym subject.Symbol, p tick.Position, at int64) {
+			if at != start.UnixMicro() {
+				t.Errorf("%s stamped at %d", sym, at)
+			}
+			all[sym] = p
+		})
+		return all
+	}
+	for range 2 {
+		if _, err := s.Stamp("BTC-USD", quote("1")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := tick.Position{Epoch: 7, Seq: 2}
+	if got := newest(); len(got) != 1 || got["BTC-USD"] != last {
+		t.Errorf("newest %v", got)
+	}
+	if !s.Again("BTC-USD", last) || s.Again("BTC-USD", tick.Position{Epoch: 7, Seq: 1}) || s.Again("OLD-USD", tick.Position{}) || s.Again("X", last) {
+		t.Error("the newest, and it alone, is published again")
+	}
+	if len(pub.ticks) != 3 {
+		t.Fatalf("%d ticks", len(pub.ticks))
+	}
+	want := pub.ticks[1]
+	want.Again = true
+	if pub.ticks[2] != want {
+		t.Errorf("again: %+v, want %+v", pub.ticks[2], want)
+	}
+	_ = s.Beat()
+	if b := pub.beats[len(pub.beats)-1]; b.Count != 2 {
+		t.Errorf("beat counts %d, want 2", b.Count)
+	}
+	now = start.Add(time.Minute) // paused
+	if s.Again("BTC-USD", last) || len(newest()) != 0 {
+		t.Error("published again after a pause")
+	}
+}
+
 func TestBeginBeatsAtOnce(t *testing.T) {
 	pub := &recorder{}
 	s := New(pub, 1, func() time.Time { return start })

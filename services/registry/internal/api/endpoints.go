@@ -31,6 +31,9 @@ func (s *Service) endpoints() []endpoint {
 	}, {
 		name: subject.EndpointSymbol, subject: subject.EndpointSymbol + ".*", read: now(s.symbol),
 		request: "none; the subject ends with the symbol", response: "the buckets that want it",
+	}, {
+		name: subject.EndpointDrain, subject: subject.EndpointDrain + ".*", read: s.drain,
+		request: "none; the subject ends with the edge's id", response: "the edge, which hears of it with its next heartbeat",
 	}}
 }
 
@@ -75,7 +78,7 @@ func (s *Service) heartbeat(r micro.Request) (any, workFunc, error) {
 }
 
 func (s *Service) alive(ctx context.Context, beat *control.Heartbeat) (any, error) {
-	err := s.o.Leases.Renew(ctx, control.Lease{
+	drain, err := s.o.Leases.Renew(ctx, control.Lease{
 		Edge:        beat.Edge,
 		Address:     beat.Address,
 		Capacity:    beat.Capacity,
@@ -91,8 +94,27 @@ func (s *Service) alive(ctx context.Context, beat *control.Heartbeat) (any, erro
 		// The lease stands; what cannot be known now is asked at the next heartbeat.
 		s.fault("heartbeat", err)
 	}
-	return control.HeartbeatAnswer{TTL: s.o.Leases.TTL().Milliseconds(), Lost: lost}, nil
+	return control.HeartbeatAnswer{TTL: s.o.Leases.TTL().Milliseconds(), Lost: lost, Drain: drain, Others: s.o.Leases.Others(beat.Edge)}, nil
 }
+
+func (s *Service) drain(r micro.Request) (any, workFunc, error) {
+	edge, err := subject.ParseEdge(lastToken(r.Subject()))
+	if err != nil {
+		return nil, nil, err
+	}
+	return nil, func(ctx context.Context) (any, error) {
+		found, err := s.o.Leases.Drain(ctx, edge)
+		switch {
+		case err != nil:
+			return nil, s.unavailable("edge not told", err)
+		case !found:
+			return nil, code.Errorf(code.NoEdge, "edge %s has no lease here", edge)
+		}
+		return control.DrainAnswer{Edge: edge}, nil
+	}, nil
+}
+
+func lastToken(subj string) string { return subj[strings.LastIndexByte(subj, '.')+1:] }
 
 // stopping ends the lease first: an edge that is not to be located any more may still have interest, but not the
 // reverse.
@@ -123,8 +145,7 @@ func (s *Service) buckets(micro.Request) (any, error) {
 }
 
 func (s *Service) symbol(r micro.Request) (any, error) {
-	name := r.Subject()[strings.LastIndexByte(r.Subject(), '.')+1:]
-	symbol, err := subject.ParseSymbol(name)
+	symbol, err := subject.ParseSymbol(lastToken(r.Subject()))
 	if err != nil {
 		return nil, err
 	}

@@ -92,30 +92,62 @@ func (l *Leases) Reconnected() { l.view.Reconnected() }
 // Close ends the view.
 func (l *Leases) Close() { l.view.Close() }
 
-// Renew writes an edge's lease, whether there is one or not.
-func (l *Leases) Renew(ctx context.Context, lease control.Lease) error {
-	lease.Renewed = time.Now().UnixMicro()
-	value, err := json.Marshal(lease)
-	if err != nil {
-		return fmt.Errorf("encode lease: %w", err)
-	}
+// Renew writes an edge's lease, whether there is one or not. drain: the edge was told to.
+func (l *Leases) Renew(ctx context.Context, lease control.Lease) (drain bool, err error) {
 	e, _ := l.view.Get(lease.Edge)
+	lease.Drain = e.Value.Drain
 	revision := e.Revision
 	for range attempts {
-		err = l.store.Write(ctx, string(lease.Edge), value, revision, l.ttl)
+		err = l.write(ctx, lease, revision)
 		if !errors.Is(err, store.ErrConflict) {
 			break
 		}
 		now, getErr := l.store.Get(ctx, string(lease.Edge))
 		if getErr != nil {
-			return fmt.Errorf("renew lease: %w", getErr)
+			return false, fmt.Errorf("renew lease: %w", getErr)
+		}
+		lease.Drain = false
+		if old, decodeErr := decode(lease.Edge, now.Value); now.Exists && decodeErr == nil {
+			lease.Drain = old.Drain
 		}
 		revision = now.Revision
 	}
 	if err != nil {
-		return fmt.Errorf("renew lease: %w", err)
+		return false, fmt.Errorf("renew lease: %w", err)
 	}
-	return nil
+	return lease.Drain, nil
+}
+
+// Drain tells an edge to, with its next heartbeat, whichever registry gets that. false: there is no such edge.
+func (l *Leases) Drain(ctx context.Context, e subject.Edge) (found bool, err error) {
+	for range attempts {
+		now, getErr := l.store.Get(ctx, string(e))
+		if getErr != nil {
+			return false, fmt.Errorf("tell edge to drain: %w", getErr)
+		}
+		lease, decodeErr := decode(e, now.Value)
+		if !now.Exists || decodeErr != nil {
+			return false, nil
+		}
+		lease.Drain = true
+		if err = l.write(ctx, lease, now.Revision); !errors.Is(err, store.ErrConflict) {
+			break
+		}
+	}
+	if err != nil {
+		return false, fmt.Errorf("tell edge to drain: %w", err)
+	}
+	return true, nil
+}
+
+// write is one attempt at a revision.
+func (l *Leases) write(ctx context.Context, lease control.Lease, revision uint64) error {
+	lease.Renewed = time.Now().UnixMicro()
+	value, err := json.Marshal(lease)
+	if err != nil {
+		return fmt.Errorf("encode lease: %w", err)
+	}
+	return l.store.Write(ctx, string(lease.Edge), value, revision, l.ttl)
 }
 
 // End removes an edge's lease, if there is one.
@@ -216,11 +248,26 @@ func (l *Leases) Len() int {
 	return n
 }
 
-// Locate is the least loaded edge that takes clients: live, not draining, not full.
+// takesClients: it is not draining, nor told to, and not full.
+func takesClients(lease control.Lease) bool {
+	return !lease.Draining && !lease.Drain && lease.Connections < lease.Capacity
+}
+
+// Others is how many edges but one take clients.
+func (l *Leases) Others(but subject.Edge) (n int) {
+	for e, entry := range l.view.All() {
+		if e != but && l.Live(e) && takesClients(entry.Value) {
+			n++
+		}
+	}
+	return n
+}
+
+// Locate is the least loaded edge that takes clients.
 func (l *Leases) Locate() (control.Lease, bool) {
 	var best []control.Lease // all of the least load
 	for _, lease := range l.All() {
-		if lease.Draining || lease.Connections >= lease.Capacity {
+		if !takesClients(lease) {
 			continue
 		}
 		if len(best) > 0 {

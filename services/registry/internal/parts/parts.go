@@ -143,12 +143,16 @@ func (p *Parts) write(ctx context.Context, b subject.Bucket, part int, v control
 	return fmt.Errorf("write part %d of bucket %s: %w, %d times", part, b, store.ErrConflict, attempts)
 }
 
-// Lost are those buckets of which the store lacks a part that their edge was told to stand there, or has an older one.
+// Lost are those buckets of which the store lacks a part that their edge was told to stand there, or has an older or another
+// one.
 func (p *Parts) Lost(ctx context.Context, buckets []control.BucketSnapshot) ([]subject.Bucket, error) {
 	var lost []subject.Bucket
 	for _, b := range buckets {
 		for part, number := range b.Parts {
-			is, err := p.isLost(ctx, b.Bucket, part, number)
+			digest, told := b.Digests[part]
+			is, err := p.isLost(ctx, b.Bucket, part, number, func(v control.PartValue) bool {
+				return v.Number > number || v.Number == number && (!told || v.Symbols.Digest() == digest)
+			})
 			if err != nil {
 				return lost, fmt.Errorf("look for interest of bucket %s: %w", b.Bucket, err)
 			}
@@ -161,11 +165,11 @@ func (p *Parts) Lost(ctx context.Context, buckets []control.BucketSnapshot) ([]s
 	return lost, nil
 }
 
-func (p *Parts) isLost(ctx context.Context, b subject.Bucket, part int, number uint64) (bool, error) {
+func (p *Parts) isLost(ctx context.Context, b subject.Bucket, part int, number uint64, good func(control.PartValue) bool) (bool, error) {
 	if number == 0 {
 		return false, nil
 	}
-	if v, ok := p.view.Part(b, part); ok && v.Number >= number {
+	if v, ok := p.view.Part(b, part); ok && good(v) {
 		return false, nil
 	}
 	// The view may lag behind what another registry wrote a moment ago.
@@ -177,7 +181,7 @@ func (p *Parts) isLost(ctx context.Context, b subject.Bucket, part int, number u
 		return true, nil
 	}
 	v, err := control.DecodePart(part, now.Value)
-	return err != nil || v.Number < number, nil
+	return err != nil || !good(v), nil
 }
 
 // Edges are those that have interest.

@@ -138,7 +138,7 @@ func TestLeaseSaves(t *testing.T) {
 	const grace = 200 * time.Millisecond
 	r.reap(t, grace)
 	natstest.Eventually(t, soon, func() bool { return r.expired.Load() == 1 }, "the edge is declared dead")
-	if err := r.leases.Renew(t.Context(), control.Lease{Edge: edge}); err != nil {
+	if _, err := r.leases.Renew(t.Context(), control.Lease{Edge: edge}); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()

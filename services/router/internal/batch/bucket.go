@@ -37,6 +37,9 @@ type Slot struct {
 	at     int
 }
 
+// Closed tells whether the sender has forgotten the bucket.
+func (b *Bucket) Closed() bool { return b.closed }
+
 // empty forgets the items and whatever they held on to.
 func (b *Bucket) empty() {
 	clear(b.items)

@@ -1,6 +1,8 @@
 package demand
 
 import (
+	"iter"
+	"maps"
 	"time"
 
 	"github.com/tickfan/tickfan/proto/control"
@@ -131,9 +133,16 @@ func (d *Demand) Overdue(since time.Time, look func(subject.Bucket, int) (contro
 	}
 }
 
-// Each goes through every part as if it were new.
-func (d *Demand) Each(f func(Effect)) {
-	for name, b := range d.buckets {
+// Names are the buckets that have a part.
+func (d *Demand) Names() iter.Seq[subject.Bucket] { return maps.Keys(d.buckets) }
+
+// Each gives a bucket's parts as if they were new.
+func (d *Demand) Each(name subject.Bucket) iter.Seq[Effect] {
+	return func(yield func(Effect) bool) {
+		b := d.buckets[name]
+		if b == nil {
+			return
+		}
 		for n, p := range b.parts {
 			if p == nil {
 				continue
@@ -142,7 +151,9 @@ func (d *Demand) Each(f func(Effect)) {
 			for s, every := range p.symbols {
 				e.Changed = append(e.Changed, Pick{s, every, true})
 			}
-			f(e)
+			if !yield(e) {
+				return
+			}
 		}
 	}
 }

@@ -200,7 +200,14 @@ func TestEach(t *testing.T) {
 	d.Store(bucketA, 3, value(7, "A B*"))
 	d.Store(bucketB, 5, value(2, ""))
 	got := map[subject.Bucket]string{}
-	d.Each(func(e Effect) { got[e.Bucket] = fmt.Sprint(e.Part, ": ", show(e, true)) })
+	for name := range d.Names() {
+		for e := range d.Each(name) {
+			got[e.Bucket] = fmt.Sprint(e.Part, ": ", show(e, true))
+		}
+	}
+	for e := range d.Each("edge-nobody-0") {
+		t.Errorf("a bucket that is not there: %v", e)
+	}
 	if got[bucketA] != "3: 7 +A! +B*!" || got[bucketB] != "5: 2" {
 		t.Fatalf("got %q", got)
 	}

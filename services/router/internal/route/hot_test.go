@@ -36,7 +36,7 @@ func newHot(n int, every bool) *hot {
 		h.Store(subject.NewBucket("edge-abc123", i), subject.Part("BTC-USD"),
 			control.PartValue{Number: 1, Symbols: control.Set{"BTC-USD": flag}})
 	}
-	h.Serve()
+	h.Serve(h.now)
 	for seq := range uint64(hotTicks) {
 		h.payloads = append(h.payloads, payload("BTC-USD", 1, seq+1))
 	}

@@ -42,12 +42,6 @@ func (r *Router) Remove(b subject.Bucket, part int) {
 	}
 }
 
-// Serve begins to send, now that the table and the interest are complete: every bucket gets all it wants.
-func (r *Router) Serve() {
-	r.serving = true
-	r.demand.Each(r.apply)
-}
-
 func (r *Router) giveUp(now time.Time) {
 	r.demand.Overdue(now.Add(-giveUpAfter), r.o.Stored, func(e demand.Effect) {
 		r.stats.GivenUp.Add(1)
@@ -63,8 +57,10 @@ func (r *Router) apply(e demand.Effect) {
 	}
 	b := r.buckets[e.Bucket]
 	if b == nil {
-		b = r.sender.Open(e.Bucket)
-		r.buckets[e.Bucket] = b
+		if !e.Closed && r.peers.Serves(e.Bucket) {
+			r.begin(e.Bucket) // with this change, which demand has already
+		}
+		return
 	}
 	for _, s := range e.Removed {
 		r.unlink(b, s)
@@ -72,8 +68,14 @@ func (r *Router) apply(e demand.Effect) {
 	if e.Closed {
 		r.sender.Close(b)
 		delete(r.buckets, e.Bucket)
+		delete(r.others, e.Bucket)
 		return
 	}
+	r.fill(b, e)
+}
+
+// fill gives a bucket what a change names.
+func (r *Router) fill(b *batch.Bucket, e demand.Effect) {
 	for _, p := range e.Changed {
 		l := r.link(b, p)
 		l.every = p.Every

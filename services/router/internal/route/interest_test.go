@@ -13,7 +13,7 @@ import (
 
 func TestWhatIsNewlyServedComesAtItsNewest(t *testing.T) {
 	b := newBench(t)
-	b.Serve()
+	b.Serve(b.now)
 	b.publishTick("BTC-USD", 1, 7)
 	b.publishTick("ETH-USD", 1, 8)
 
@@ -58,7 +58,7 @@ func TestRemovalsComeFromKV(t *testing.T) {
 	}
 	b := newBench(t)
 	b.want(bucketA, 1, string(a+" "+c))
-	b.Serve()
+	b.Serve(b.now)
 	b.flush(bucketA)
 
 	b.announce(bucketA, 2, string(a))
@@ -75,7 +75,7 @@ func TestGoneBucketIsForgotten(t *testing.T) {
 	b := newBench(t)
 	b.want(bucketA, 1, "BTC-USD ETH-USD")
 	b.want(bucketB, 1, "BTC-USD")
-	b.Serve()
+	b.Serve(b.now)
 	b.publishTick("BTC-USD", 1, 1)
 	for _, s := range []subject.Symbol{"BTC-USD", "ETH-USD"} {
 		b.Remove(bucketA, subject.Part(s))
@@ -99,7 +99,7 @@ func TestGoneBucketIsForgotten(t *testing.T) {
 
 func TestAnnouncedAndNeverStored(t *testing.T) {
 	b := newBench(t)
-	b.Serve()
+	b.Serve(b.now)
 	b.announce(bucketA, 1, "BTC-USD")
 	b.flush(bucketA)
 	b.now = start.Add(giveUpAfter)

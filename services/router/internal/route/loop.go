@@ -31,8 +31,8 @@ var ErrEnded = errors.New("router's loop has ended")
 
 // Loop is the one goroutine that owns a Router.
 //
-//	ticks.> beat interest.<region> router.<region>.newest --one channel, in order--> Router --> Publish
-//	KV changes, stored ticks ------------------------------handed over------------->
+//	ticks.> beat interest.<region> router.<region>.newest .beat --one channel, in order--> Router --> Publish
+//	KV changes, stored ticks ------------------------------------handed over------------->
 //
 // All that comes by NATS comes through one channel, so an announcement that arrived before a request is applied before
 // the request is answered, and a tick that arrived before a beat is taken before it.
@@ -41,6 +41,7 @@ type Loop struct {
 	lost     func()
 	interest string // subjects
 	newest   string
+	peers    string
 
 	msgs    chan *nats.Msg
 	changes chan interest.Change
@@ -72,6 +73,7 @@ func NewLoop(r *Router, lost func()) *Loop {
 		lost:     lost,
 		interest: subject.Interest(r.o.Region),
 		newest:   subject.RouterNewest(r.o.Region),
+		peers:    subject.RouterBeat(r.o.Region),
 		msgs:     make(chan *nats.Msg, backlog),
 		changes:  make(chan interest.Change),
 		steps:    make(chan step),
@@ -83,7 +85,7 @@ func NewLoop(r *Router, lost func()) *Loop {
 // are given with a name each.
 func (l *Loop) Subscribe(nc *nats.Conn) (map[string]*nats.Subscription, error) {
 	subs := map[string]*nats.Subscription{}
-	for name, subj := range map[string]string{"ticks": subject.TicksAll, "beat": subject.Beat, "interest": l.interest} {
+	for name, subj := range map[string]string{"ticks": subject.TicksAll, "beat": subject.Beat, "interest": l.interest, "peers": l.peers} {
 		sub, err := nc.ChanSubscribe(subj, l.msgs)
 		if err != nil {
 			return subs, fmt.Errorf("subscribe %s: %w", subj, err)
@@ -118,7 +120,20 @@ func (l *Loop) Fill(ctx context.Context, ticks []newest.Tick) error {
 
 // Serve makes the router send, and returns once it does.
 func (l *Loop) Serve(ctx context.Context) error {
-	return l.step(ctx, func(now time.Time) { l.router.Serve() })
+	return l.step(ctx, func(now time.Time) { l.router.Serve(now) })
+}
+
+// Hello makes the router known to the others, who answer at once: so it knows whose the buckets are before it serves.
+func (l *Loop) Hello(ctx context.Context) error {
+	return l.step(ctx, func(time.Time) { l.router.Say() })
+}
+
+// Leave says that the router stops soon, and tells whether others take over what it serves.
+func (l *Loop) Leave(ctx context.Context) (others bool) {
+	if l.step(ctx, func(time.Time) { others = l.router.Leave() }) != nil {
+		return false
+	}
+	return others
 }
 
 func (l *Loop) step(ctx context.Context, do func(time.Time)) error {
@@ -198,6 +213,8 @@ func (l *Loop) take(m *nats.Msg) {
 		l.router.Beat(m.Data, now)
 	case l.interest:
 		l.router.Announcement(m.Data, now)
+	case l.peers:
+		l.router.PeerBeat(m.Data, now)
 	case l.newest:
 		l.router.Newest(m.Subject, m.Reply, m.Data)
 	default:
@@ -234,7 +251,7 @@ func (l *Loop) release(now time.Time) {
 func (l *Loop) doTurn(now time.Time) {
 	l.router.Turn(now)
 	if l.turns++; l.turns%sayEvery == 0 {
-		l.router.Say(false)
+		l.router.Say()
 	}
 	// The error handler of NATS tells only the first drop of an episode, so the count is looked at.
 	if l.ticks != nil {

@@ -32,13 +32,14 @@ type rig struct {
 func newRig(t *testing.T) *rig {
 	g := &rig{t: t}
 	router := New(Options{
-		Region: "local", Instance: "r1", Window: window, Log: slog.New(slog.DiscardHandler),
+		Region: "local", Instance: "r1", Copies: 1, Window: window, Log: slog.New(slog.DiscardHandler),
 		Publish: func(subj string, data []byte) error {
 			g.mu.Lock()
 			defer g.mu.Unlock()
 			g.sent = append(g.sent, message{subj, append([]byte(nil), data...)})
 			return nil
 		},
+		Missed: func() {},
 		Stored: func(subject.Bucket, int) (control.PartValue, bool) { return control.PartValue{}, false },
 	})
 	g.Loop = NewLoop(router, func() {})
@@ -159,7 +160,7 @@ func TestLoopTakesWhatWaitsBeforeAFill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t)
 		g.router.Store(bucketA, subject.Part("BTC-USD"), parts(1, "BTC-USD*")[subject.Part("BTC-USD")])
-		g.router.Serve()
+		g.router.Serve(time.Now())
 		for seq := range uint64(1000) {
 			g.tick("BTC-USD", 1+seq)
 		}
@@ -225,7 +226,7 @@ func TestLoopTellsDrops(t *testing.T) {
 	g.lost = func() { lost <- struct{}{} }
 	g.msgs = make(chan *nats.Msg, 4)
 	subs, err := g.Subscribe(nc)
-	if err != nil || len(subs) != 3 {
+	if err != nil || len(subs) != 4 {
 		t.Fatalf("%d subscriptions, %v", len(subs), err)
 	}
 	for seq := range uint64(10) {

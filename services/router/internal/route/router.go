@@ -12,6 +12,7 @@ import (
 	"github.com/tickfan/tickfan/proto/tick"
 	"github.com/tickfan/tickfan/services/router/internal/batch"
 	"github.com/tickfan/tickfan/services/router/internal/demand"
+	"github.com/tickfan/tickfan/services/router/internal/peers"
 	"github.com/tickfan/tickfan/services/router/internal/table"
 )
 
@@ -19,6 +20,7 @@ import (
 type Options struct {
 	Region   subject.Region
 	Instance string        // new at each start
+	Copies   int           // routers that serve each bucket
 	Window   time.Duration // least time between two batches to a bucket
 	Log      *slog.Logger
 	// Publish sends a message. It must not keep data. An error means that it did not leave.
@@ -26,6 +28,8 @@ type Options struct {
 	// Stored gives what KV has of a part, so that one which was only ever announced can be given up. It is called
 	// only while serving.
 	Stored func(b subject.Bucket, part int) (control.PartValue, bool)
+	// Missed is called when ticks were lost on the way here. It must not block.
+	Missed func()
 	// Range has a range of ticks answered on the subject reply. It must not block.
 	Range func(g tick.Range, reply string)
 }
@@ -37,13 +41,17 @@ type Options struct {
 type Router struct {
 	o       Options
 	table   *table.Table
+	tally   tally
 	demand  *demand.Demand
 	sender  *batch.Sender
+	peers   *peers.Peers
 	serving bool
+	leaving bool
 
 	// Only while serving: who wants what, made from demand.
 	links   map[subject.Symbol][]link
-	buckets map[subject.Bucket]*batch.Bucket
+	buckets map[subject.Bucket]*batch.Bucket // that this router serves
+	others  map[subject.Bucket]time.Time     // of those, the ones that are another's by now, and until when they are served
 
 	stats  Stats
 	faults *quiet.Log
@@ -64,7 +72,9 @@ func New(o Options) *Router {
 		table:   table.New(),
 		demand:  demand.New(),
 		links:   map[subject.Symbol][]link{},
+		peers:   peers.New(o.Instance, o.Copies),
 		buckets: map[subject.Bucket]*batch.Bucket{},
+		others:  map[subject.Bucket]time.Time{},
 		faults:  quiet.New(o.Log, faultEvery),
 	}
 	r.sender = batch.NewSender(batch.Options{Region: o.Region, Instance: o.Instance, Window: o.Window, Publish: r.publish})
@@ -77,7 +87,12 @@ const ticksPrefix = "ticks."
 // Tick takes a message of ticks.> and keeps payload. One that is not after its symbol's newest is dropped.
 func (r *Router) Tick(subj string, payload []byte, now time.Time) {
 	r.stats.Ticks.Add(1)
-	if !r.tick(subj, payload, now) {
+	h, ok := r.head(subj, payload)
+	if !ok {
+		return
+	}
+	r.tally.tick(h)
+	if !r.take(h, payload) {
 		r.stats.Old.Add(1)
 	}
 }
@@ -85,22 +100,27 @@ func (r *Router) Tick(subj string, payload []byte, now time.Time) {
 // Fill takes what was read from TICKS, which may be older or newer than what came on ticks.>.
 func (r *Router) Fill(ticks []newest.Tick, now time.Time) {
 	for _, t := range ticks {
-		if r.tick(t.Subject, t.Payload, now) {
+		if h, ok := r.head(t.Subject, t.Payload); ok && r.take(h, t.Payload) {
 			r.stats.Repaired.Add(1)
 		}
 	}
 }
 
-// tick tells whether the tick was its symbol's newest, or unreadable, which is counted apart.
-func (r *Router) tick(subj string, payload []byte, now time.Time) bool {
+// head reads a tick's; false: it cannot be read, which is counted.
+func (r *Router) head(subj string, payload []byte) (h tick.Head, ok bool) {
 	h, err := tick.DecodeHead(payload)
-	if err != nil || !strings.HasPrefix(subj, ticksPrefix) || subj[len(ticksPrefix):] != string(h.Symbol) {
-		if err == nil {
-			err = errSubject
-		}
-		r.malformed(KindTick, subj, err)
-		return true
+	if err == nil && (!strings.HasPrefix(subj, ticksPrefix) || subj[len(ticksPrefix):] != string(h.Symbol)) {
+		err = errSubject
 	}
+	if err != nil {
+		r.malformed(KindTick, subj, err)
+		return h, false
+	}
+	return h, true
+}
+
+// take tells whether the tick is its symbol's newest now.
+func (r *Router) take(h tick.Head, payload []byte) bool {
 	e := r.table.Put(h, payload)
 	if e == nil {
 		return false
@@ -118,9 +138,14 @@ func (r *Router) tick(subj string, payload []byte, now time.Time) bool {
 
 // Beat takes a message of beat.
 func (r *Router) Beat(payload []byte, now time.Time) {
-	if _, err := tick.DecodeBeat(payload); err != nil {
+	b, err := tick.DecodeBeat(payload)
+	if err != nil {
 		r.malformed(KindBeat, subject.Beat, err)
 		return
+	}
+	if n := r.tally.beat(b); n > 0 {
+		r.stats.Missed.Add(int64(n))
+		r.o.Missed()
 	}
 	r.sender.Beat(now)
 }
@@ -128,15 +153,21 @@ func (r *Router) Beat(payload []byte, now time.Time) {
 // Flush sends the batches that are due and returns when it must be called again, the zero time when nothing waits.
 func (r *Router) Flush(now time.Time) (next time.Time) { return r.sender.Flush(now) }
 
-// Turn is what happens every TurnEvery: empty batches for the idle, and the gauges.
+// Turn is what happens every TurnEvery: who has gone, empty batches for the idle, and the gauges.
 func (r *Router) Turn(now time.Time) {
+	if r.peers.Expire(now) {
+		r.spread(now)
+	}
 	if r.serving {
+		r.yield(now)
 		r.sender.Idle(now)
 		r.giveUp(now)
 	}
 	r.stats.Symbols.Store(int64(r.table.Len()))
 	r.stats.Buckets.Store(int64(r.demand.Buckets()))
 	r.stats.Wants.Store(int64(r.demand.Wants()))
+	r.stats.Served.Store(int64(len(r.buckets)))
+	r.stats.Routers.Store(int64(r.peers.Others() + 1))
 	r.stats.Ahead.Store(int64(r.demand.Ahead()))
 	r.stats.BeatAge.Store(r.sender.BeatAge(now))
 }
@@ -144,17 +175,10 @@ func (r *Router) Turn(now time.Time) {
 // TurnEvery is how often Turn must be called.
 const TurnEvery = batch.IdleEvery / batch.Slots
 
-// Say publishes the router's own beat.
-func (r *Router) Say(leaving bool) {
-	m := control.RouterBeat{Instance: r.o.Instance, Ready: r.serving && !leaving, Leaving: leaving}
-	r.buf = m.Append(r.buf[:0])
-	_ = r.publish(subject.RouterBeat(r.o.Region), r.buf) // counted; the next one says the same
-}
-
 // Finish sends everything that waits, then that this router leaves.
 func (r *Router) Finish(now time.Time) {
 	r.sender.FlushAll(now)
-	r.Say(true)
+	r.Leave()
 }
 
 // publish counts and logs what did not leave, so that nobody else has to.

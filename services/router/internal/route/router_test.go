@@ -33,6 +33,7 @@ type bench struct {
 	err    error
 	stored map[subject.Bucket]control.PartValue
 	ranges []string // handed on
+	missed int
 }
 
 type message struct {
@@ -40,11 +41,14 @@ type message struct {
 	data    []byte
 }
 
-func newBench(t testing.TB) *bench {
+func newBench(t testing.TB) *bench { return newBenchOf(t, "r1", 1) }
+
+func newBenchOf(t testing.TB, instance string, copies int) *bench {
 	b := &bench{t: t, now: start, stored: map[subject.Bucket]control.PartValue{}}
 	b.Router = New(Options{
 		Region:   "local",
-		Instance: "r1",
+		Instance: instance,
+		Copies:   copies,
 		Window:   window,
 		Log:      slog.New(slog.DiscardHandler),
 		Publish: func(subj string, data []byte) error {
@@ -57,7 +61,8 @@ func newBench(t testing.TB) *bench {
 			v, ok := b.stored[bk]
 			return v, ok
 		},
-		Range: func(g tick.Range, reply string) { b.ranges = append(b.ranges, fmt.Sprint(g, " to ", reply)) },
+		Missed: func() { b.missed++ },
+		Range:  func(g tick.Range, reply string) { b.ranges = append(b.ranges, fmt.Sprint(g, " to ", reply)) },
 	})
 	return b
 }
@@ -174,7 +179,7 @@ func TestNothingLeavesBeforeServe(t *testing.T) {
 	}
 	b.Fill([]newest.Tick{stored("BTC-USD", 1, 4), stored("ETH-USD", 1, 9)}, b.now)
 	b.want(bucketB, 1, "ETH-USD SOL-USD")
-	b.Serve()
+	b.Serve(b.now)
 	expect(t, "A", b.flush(bucketA), "1: BTC-USD/5")
 	expect(t, "B", b.got(bucketB), "1: ETH-USD/9")
 }
@@ -182,7 +187,7 @@ func TestNothingLeavesBeforeServe(t *testing.T) {
 func TestMergeByPosition(t *testing.T) {
 	b := newBench(t)
 	b.want(bucketA, 1, "BTC-USD*")
-	b.Serve()
+	b.Serve(b.now)
 	b.flush(bucketA)
 
 	b.publishTick("BTC-USD", 2, 10)
@@ -204,7 +209,7 @@ func TestLatestAndEvery(t *testing.T) {
 	b := newBench(t)
 	b.want(bucketA, 1, "BTC-USD ETH-USD*")
 	b.want(bucketB, 1, "BTC-USD*")
-	b.Serve()
+	b.Serve(b.now)
 	b.flush(bucketA)
 	b.got(bucketB)
 	for seq := range uint64(3) {
@@ -219,7 +224,7 @@ func TestLatestAndEvery(t *testing.T) {
 func TestBeatAge(t *testing.T) {
 	b := newBench(t)
 	b.want(bucketA, 1, "BTC-USD")
-	b.Serve()
+	b.Serve(b.now)
 	b.now = b.now.Add(window)
 	b.Flush(b.now)
 	if got := b.batches(bucketA)[0].BeatAge; got != tick.NoBeat {
@@ -251,13 +256,13 @@ func TestSayAndFinish(t *testing.T) {
 		}
 		return beat
 	}
-	b.Say(false)
+	b.Say()
 	if got := beat(); got != (control.RouterBeat{Instance: "r1"}) {
 		t.Fatalf("before Serve: %+v", got)
 	}
 	b.want(bucketA, 1, "BTC-USD")
-	b.Serve()
-	b.Say(false)
+	b.Serve(b.now)
+	b.Say()
 	if got := beat(); got != (control.RouterBeat{Instance: "r1", Ready: true}) {
 		t.Fatalf("after Serve: %+v", got)
 	}
@@ -269,11 +274,34 @@ func TestSayAndFinish(t *testing.T) {
 	expect(t, "what waited", b.got(bucketA), "1: BTC-USD/1")
 }
 
+// A tick that beats count and that did not come is looked for, once.
+func TestMissedTick(t *testing.T) {
+	b := newBench(t)
+	beat := func(count uint64) {
+		m := tick.BeatMsg{Epoch: 1, Count: count, Time: 1}
+		b.Beat(m.Append(nil), b.now)
+	}
+	beat(10)
+	b.publishTick("BTC-USD", 1, 1)
+	b.publishTick("BTC-USD", 1, 1) // a tick all the same
+	beat(12)
+	if b.missed != 0 {
+		t.Error("looked for what came")
+	}
+	b.publishTick("BTC-USD", 1, 3)
+	beat(14)
+	beat(14)
+	if b.missed != 1 || b.Stats().Missed.Load() != 1 {
+		t.Errorf("looked %d times for %d ticks", b.missed, b.Stats().Missed.Load())
+	}
+}
+
 func TestMalformed(t *testing.T) {
 	b := newBench(t)
 	b.want(bucketA, 1, "BTC-USD")
-	b.Serve()
+	b.Serve(b.now)
 	b.flush(bucketA)
+	b.sent = nil
 	good := payload("BTC-USD", 1, 1)
 	for _, bad := range []struct{ subject, payload string }{
 		{"ticks.BTC-USD", ""},
@@ -290,13 +318,14 @@ func TestMalformed(t *testing.T) {
 	b.Fill([]newest.Tick{{Subject: "ticks.BTC-USD", Payload: []byte("junk")}}, b.now)
 	b.Beat([]byte("junk"), b.now)
 	b.Announcement([]byte("junk"), b.now)
+	b.PeerBeat([]byte("junk"), b.now)
 	b.Newest("router.local.newest", "reply", []byte("junk"))
 	b.Newest("router.local.newest", "", (&tick.NewestRequest{}).Append(nil))
 	expect(t, "A", b.flush(bucketA), "")
 	if len(b.sent) > 0 {
 		t.Fatalf("answered junk on %s", b.sent[0].subject)
 	}
-	want := [Kinds]int64{KindTick: 9, KindBeat: 1, KindInterest: 1, KindNewest: 2}
+	want := [Kinds]int64{KindTick: 9, KindBeat: 1, KindInterest: 1, KindNewest: 2, KindPeer: 1}
 	for k := range Kinds {
 		if n := b.Stats().Malformed[k].Load(); n != want[k] {
 			t.Errorf("%d malformed of kind %s, want %d", n, k, want[k])
@@ -309,10 +338,10 @@ func TestMalformed(t *testing.T) {
 func TestRefusedPublishIsCounted(t *testing.T) {
 	b := newBench(t)
 	b.want(bucketA, 1, "BTC-USD")
-	b.Serve()
+	b.Serve(b.now)
 	b.err = errors.New("cut")
 	b.flush(bucketA)
-	b.Say(false)
+	b.Say()
 	b.Newest("router.local.newest", "reply", (&tick.NewestRequest{}).Append(nil))
 	if n := b.Stats().Errors.Load(); n != 3 {
 		t.Fatalf("%d errors, want 3", n)

@@ -17,10 +17,13 @@ const (
 	KindBeat
 	KindInterest
 	KindNewest
+	KindPeer
 	Kinds // their number
 )
 
-func (k Kind) String() string { return [Kinds]string{"tick", "beat", "interest", "newest"}[k] }
+func (k Kind) String() string {
+	return [Kinds]string{"tick", "beat", "interest", "newest", "router beat"}[k]
+}
 
 var (
 	errSubject = errors.New("the tick's symbol is not the one of its subject")
@@ -32,6 +35,7 @@ var (
 type Stats struct {
 	Ticks     atomic.Int64 // came on ticks.>
 	Old       atomic.Int64 // of those, not after the newest of their symbol
+	Missed    atomic.Int64 // stamped, and lost on the way here
 	Repaired  atomic.Int64 // came from TICKS and were newer than what was known
 	Malformed [Kinds]atomic.Int64
 	Announced atomic.Int64 // parts that came on interest.<region>
@@ -40,7 +44,9 @@ type Stats struct {
 	GivenUp   atomic.Int64 // parts that were announced and never came to stand
 
 	Symbols atomic.Int64 // that have a price
-	Buckets atomic.Int64
+	Buckets atomic.Int64 // that want something
+	Served  atomic.Int64 // of those, by this router
+	Routers atomic.Int64 // that serve buckets, this one included
 	Wants   atomic.Int64 // pairs of bucket and symbol
 	Ahead   atomic.Int64 // parts announced that KV has not said yet
 	BeatAge atomic.Int64 // milliseconds, tick.NoBeat before the first

@@ -21,6 +21,7 @@ export class Feed {
   #retry = 0;
   #pings = 0;
   #steady = 0;
+  #going = 0;
   #asked = new Map(); // id of a request: how to answer it
   #id = 0;
   #ping = null; // { id, at } of the one ping that is outstanding
@@ -111,8 +112,18 @@ export class Feed {
         this.#on.fresh();
         return;
       case 'reconnect':
-        this.#after = message.after_ms ?? 0; // the close follows
+        this.#leave(message.after_ms ?? 0);
     }
+  }
+
+  // #leave goes to another edge in so many ms. If this one closes before, the same holds.
+  #leave(after) {
+    this.#after = after;
+    clearTimeout(this.#going);
+    this.#going = setTimeout(() => {
+      this.#after = 0;
+      this.#lost(1000, '');
+    }, after);
   }
 
   #pong({ id, ts }) {
@@ -157,6 +168,7 @@ export class Feed {
     socket.close();
     clearInterval(this.#pings);
     clearTimeout(this.#steady);
+    clearTimeout(this.#going);
     this.#ping = null;
     for (const id of [...this.#asked.keys()]) this.#answer(id, (answer) => answer.reject(gone()));
 

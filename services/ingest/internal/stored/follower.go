@@ -1,0 +1,285 @@
+package stored
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tickfan/tickfan/libs/quiet"
+	"github.com/tickfan/tickfan/proto/subject"
+	"github.com/tickfan/tickfan/proto/tick"
+)
+
+const (
+	// due is how long after it was stamped a tick should be in TICKS. After it it is published again, then after twice as
+	// long each time, up to longest: while JetStream is away nothing helps.
+	due     = time.Second
+	longest = time.Minute
+
+	// WaitTime is how long Wait waits at most.
+	WaitTime = 2 * time.Second
+
+	expireEvery = 250 * time.Millisecond
+	lookEvery   = 4 // of expireEvery: a look holds the stamper up, some 0.1 us a symbol
+	deafAfter   = 5 * time.Second
+	logEvery    = 10 * time.Second
+)
+
+// Stamper is who stamps.
+type Stamper interface {
+	Epoch() uint64 // 0: it does not
+	Newest(func(s subject.Symbol, p tick.Position, at int64))
+	Again(s subject.Symbol, p tick.Position) bool
+}
+
+// Options of a Follower.
+type Options struct {
+	JetStream jetstream.JetStream
+	Stamper   Stamper
+	Log       *slog.Logger
+	Now       func() time.Time
+}
+
+// Follower is the watch over TICKS.
+//
+//	TICKS --each message, in its order--> stands: the last position of each symbol there
+//	every second: a newest tick that is a second old and does not stand --> Again
+type Follower struct {
+	o      Options
+	faults *quiet.Log
+	again  atomic.Int64
+
+	mu      sync.Mutex
+	heard   time.Time                        // when a message last came
+	stands  map[subject.Symbol]tick.Position // that the last message of the symbol has
+	tries   map[subject.Symbol]try           // of those that did not come to stand in time
+	waiting map[subject.Symbol][]waiter
+}
+
+type try struct {
+	at   tick.Position
+	n    int
+	next time.Time
+}
+
+type waiter struct {
+	at    tick.Position
+	until time.Time
+	done  func(stored bool)
+}
+
+// New makes a Follower; Run does the work.
+func New(o Options) *Follower {
+	return &Follower{o: o, faults: quiet.New(o.Log, logEvery), stands: map[subject.Symbol]tick.Position{},
+		tries: map[subject.Symbol]try{}, waiting: map[subject.Symbol][]waiter{}}
+}
+
+// Again is how many ticks were published again.
+func (f *Follower) Again() int64 { return f.again.Load() }
+
+// Wait calls done, once, when TICKS holds a tick, or after WaitTime. It does not block, and done must not.
+func (f *Follower) Wait(s subject.Symbol, p tick.Position, done func(stored bool)) {
+	f.mu.Lock()
+	if f.stands[s] == p || f.stands[s].After(p) {
+		f.mu.Unlock()
+		done(true)
+		return
+	}
+	f.waiting[s] = append(f.waiting[s], waiter{p, f.o.Now().Add(WaitTime), done})
+	f.mu.Unlock()
+}
+
+// Run follows while the stamper stamps, until ctx ends.
+func (f *Follower) Run(ctx context.Context) error {
+	ticker := time.NewTicker(expireEvery)
+	defer ticker.Stop()
+	var epoch uint64
+	var stop func() // nil: TICKS is not followed
+	end := func() {
+		if stop != nil {
+			stop()
+			stop = nil
+		}
+	}
+	defer func() { end(); f.giveUp() }()
+	for n := 1; ; n++ {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		if now := f.o.Stamper.Epoch(); now != epoch {
+			end()
+			f.forget()
+			epoch = now
+		}
+		if stop != nil && f.deaf() {
+			end()
+		}
+		if stop == nil && epoch != 0 {
+			var err error
+			if stop, err = f.follow(ctx); err != nil {
+				f.faults.Warn("follow", "TICKS cannot be followed; trying again", "error", err)
+			}
+		}
+		if stop != nil && n%lookEvery == 0 { // else nothing is known of what stands
+			f.look()
+		}
+		f.expire()
+	}
+}
+
+// deaf tells whether ticks are late and nothing has been heard for long: a stream that was put back to an older state, or
+// made anew, counts its messages below where they are read on.
+func (f *Follower) deaf() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.tries) > 0 && f.o.Now().Sub(f.heard) > deafAfter
+}
+
+// follow reads each message of TICKS from now on.
+func (f *Follower) follow(ctx context.Context) (stop func(), err error) {
+	ask, cancel := context.WithTimeout(ctx, due)
+	defer cancel()
+	c, err := f.o.JetStream.OrderedConsumer(ask, subject.StreamTicks, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverNewPolicy})
+	if err != nil {
+		return nil, fmt.Errorf("follow %s: %w", subject.StreamTicks, err)
+	}
+	f.mu.Lock()
+	f.heard = f.o.Now()
+	f.mu.Unlock()
+	following, err := c.Consume(f.message, jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+		f.faults.Warn("consume", "following TICKS", "error", err)
+	}))
+	if err != nil {
+		return nil, fmt.Errorf("follow %s: %w", subject.StreamTicks, err)
+	}
+	return func() { following.Stop(); <-following.Closed() }, nil
+}
+
+func (f *Follower) message(m jetstream.Msg) {
+	h, err := tick.DecodeHead(m.Data())
+	if err != nil || subject.Ticks(subject.Symbol(h.Symbol)) != m.Subject() {
+		return // somebody else's
+	}
+	f.stored(subject.Symbol(h.Symbol), h.Position)
+}
+
+func (f *Follower) stored(s subject.Symbol, p tick.Position) {
+	f.mu.Lock()
+	f.stands[s], f.heard = p, f.o.Now()
+	var done []waiter
+	if all := f.waiting[s]; all != nil {
+		rest := all[:0]
+		for _, w := range all {
+			if w.at.After(p) {
+				rest = append(rest, w)
+			} else {
+				done = append(done, w)
+			}
+		}
+		if clear(all[len(rest):]); len(rest) == 0 {
+			delete(f.waiting, s)
+		} else {
+			f.waiting[s] = rest
+		}
+	}
+	f.mu.Unlock()
+	for _, w := range done {
+		w.done(true)
+	}
+}
+
+// look publishes again what is due.
+func (f *Follower) look() {
+	now := f.o.Now()
+	type late struct {
+		s subject.Symbol
+		p tick.Position
+	}
+	var all []late
+	f.o.Stamper.Newest(func(s subject.Symbol, p tick.Position, at int64) {
+		if now.UnixMicro()-at >= due.Microseconds() && f.isLate(s, p, now) {
+			all = append(all, late{s, p})
+		}
+	})
+	for _, l := range all {
+		if f.o.Stamper.Again(l.s, l.p) {
+			f.again.Add(1)
+		}
+	}
+	if len(all) > 0 {
+		f.faults.Warn("again", "ticks did not come to stand in TICKS; published again", "ticks", len(all), "first", all[0].s)
+	}
+}
+
+// expire ends the waits that have taken too long.
+func (f *Follower) expire() {
+	for _, w := range f.expired(f.o.Now()) {
+		w.done(false)
+	}
+}
+
+// isLate tells whether a tick does not stand and it is time to publish it again.
+func (f *Follower) isLate(s subject.Symbol, p tick.Position, now time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.stands[s] == p {
+		delete(f.tries, s)
+		return false
+	}
+	t := f.tries[s]
+	if t.at != p {
+		t = try{at: p}
+	}
+	if now.Before(t.next) {
+		return false
+	}
+	t.next = now.Add(min(due<<t.n, longest))
+	if due<<t.n < longest {
+		t.n++
+	}
+	f.tries[s] = t
+	return true
+}
+
+func (f *Follower) expired(now time.Time) (all []waiter) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for s, ws := range f.waiting {
+		rest := ws[:0]
+		for _, w := range ws {
+			if now.Before(w.until) {
+				rest = append(rest, w)
+			} else {
+				all = append(all, w)
+			}
+		}
+		if clear(ws[len(rest):]); len(rest) == 0 {
+			delete(f.waiting, s)
+		} else {
+			f.waiting[s] = rest
+		}
+	}
+	return all
+}
+
+// forget begins anew, for another epoch. Who waits for a tick of the one before goes on waiting.
+func (f *Follower) forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.stands)
+	clear(f.tries)
+}
+
+// giveUp ends all waits.
+func (f *Follower) giveUp() {
+	for _, w := range f.expired(f.o.Now().Add(2 * WaitTime)) {
+		w.done(false)
+	}
+}
