@@ -32,6 +32,10 @@ func (e *edge) drain(l *lease.Lease) {
 	for left := n; left > 0; left = e.connections() {
 		select {
 		case <-look.C:
+			if l.Others() == 0 { // they stop, too
+				e.deps.Log.Warn("no other edge takes clients any more; the rest is cut off", "connections", left)
+				return
+			}
 		case <-ctx.Done():
 			e.deps.Log.Warn("not drained in time; the rest is cut off", "connections", left)
 			return

@@ -142,6 +142,7 @@ func (s *service) serve(ctx context.Context, in *intake.Intake, ticks, feed *nat
 	inner.Go(func() error { return s.keepTicks(holding) })
 	inner.Go(func() error { return s.stored.Run(holding) })
 
+	defer context.AfterFunc(ctx, s.held.Stop)()
 	outer, taking := errgroup.WithContext(ctx)
 	outer.Go(func() error { return in.Run(taking) })
 	outer.Go(func() error { return s.sources(taking) })

@@ -104,6 +104,7 @@ func (s *service) open(ctx context.Context) (err error) {
 		Publish:  func(subj string, data []byte) error { return s.nc.Publish(subj, data) },
 		Stored:   func(b subject.Bucket, part int) (control.PartValue, bool) { return s.view.Load().Part(b, part) },
 		Missed:   func() { s.filler.ask(missed) },
+		Hears:    func() bool { return s.nc.IsConnected() },
 		Range:    s.history.Ask,
 	})
 	if s.metrics, err = newMetrics(meter, router, s.history.Stats()); err != nil {
@@ -156,14 +157,18 @@ func (s *service) serve(ctx context.Context) error {
 	if err == nil {
 		s.ready.Set(nil)
 		s.deps.SayReady()
+		reading, endReading := context.WithCancel(context.WithoutCancel(ctx))
 		var reads sync.WaitGroup
-		reads.Go(func() { s.history.Run(ctx, s.filler.js) })
-		s.filler.run(ctx, s.loop)
+		reads.Go(func() { s.history.Run(reading, s.filler.js) })
+		reads.Go(func() { s.filler.run(reading, s.loop) })
+		<-ctx.Done()
+		s.ready.Set(errStopping)
+		s.leave()
+		endReading()
 		reads.Wait()
 	}
 
 	s.ready.Set(errStopping)
-	s.leave()
 	for _, sub := range s.subs {
 		_ = sub.Drain() // fails only where nothing comes any more
 	}

@@ -28,8 +28,10 @@ const (
 type answerer struct {
 	ticks   *nats.Conn
 	log     *slog.Logger
-	waiting chan answer
-	flushes atomic.Int64 // so far
+	waiting chan answer   // never closed: a price that was held may be stamped at the very end
+	ending  chan struct{} // closed by close
+	ended   chan struct{} // closed when run has returned
+	flushes atomic.Int64  // so far
 }
 
 type answer struct {
@@ -39,14 +41,19 @@ type answer struct {
 }
 
 func newAnswerer(ticks *nats.Conn, log *slog.Logger) *answerer {
-	return &answerer{ticks: ticks, log: log, waiting: make(chan answer, maxWaiting)}
+	return &answerer{ticks: ticks, log: log, waiting: make(chan answer, maxWaiting), ending: make(chan struct{}), ended: make(chan struct{})}
 }
 
 // reconnects numbers the connection that ticks leave on.
 func (a *answerer) reconnects() uint64 { return a.ticks.Stats().Reconnects }
 
 // ok answers after the next flush.
-func (a *answerer) ok(ans answer) { a.waiting <- ans }
+func (a *answerer) ok(ans answer) {
+	select {
+	case a.waiting <- ans:
+	case <-a.ended: // who asked finds out by his timeout
+	}
+}
 
 // stored answers at once: what is stored was flushed, too.
 func (a *answerer) stored(m *nats.Msg, p tick.Position, stored bool) {
@@ -63,11 +70,22 @@ func (a *answerer) refuse(m *nats.Msg, err *code.Error) {
 }
 
 // close lets run end after the last answer.
-func (a *answerer) close() { close(a.waiting) }
+func (a *answerer) close() { close(a.ending) }
 
 func (a *answerer) run() {
+	defer close(a.ended)
 	var batch []answer
-	for first := range a.waiting {
+	for {
+		var first answer
+		select {
+		case first = <-a.waiting:
+		case <-a.ending:
+			select {
+			case first = <-a.waiting:
+			default:
+				return
+			}
+		}
 		batch = a.gather(append(batch[:0], first))
 		err := a.ticks.FlushTimeout(flushTimeout)
 		a.flushes.Add(1)
@@ -90,10 +108,7 @@ func (a *answerer) run() {
 func (a *answerer) gather(batch []answer) []answer {
 	for len(batch) < maxWaiting {
 		select {
-		case ans, ok := <-a.waiting:
-			if !ok {
-				return batch
-			}
+		case ans := <-a.waiting:
 			batch = append(batch, ans)
 		default:
 			return batch

@@ -28,6 +28,8 @@ type Held struct {
 
 	mu      sync.Mutex
 	leading bool
+	stopped bool
+	swept   time.Time // when the old ones were last dropped
 	held    map[subject.Symbol]price
 	ticks   map[subject.Symbol]seen // newest tick of the leader
 }
@@ -54,10 +56,14 @@ func New(keep time.Duration, most int) *Held {
 func (h *Held) Hold(s subject.Symbol, q tick.Quote, now time.Time, stamp func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.stopped {
+		return
+	}
 	if h.leading {
 		stamp()
 		return
 	}
+	h.sweep(now)
 	_, known := h.held[s]
 	if t, ok := h.ticks[s]; ok && same(t.quote, q) && now.Sub(t.at) <= early {
 		delete(h.held, s)
@@ -65,6 +71,15 @@ func (h *Held) Hold(s subject.Symbol, q tick.Quote, now time.Time, stamp func())
 		h.held[s] = price{q, now, stamp}
 	}
 	h.pending.Store(int64(len(h.held)))
+}
+
+// sweep makes room, if there is none, by what is too old: prices that the leader refuses are never stamped.
+func (h *Held) sweep(now time.Time) {
+	if len(h.held) < h.most || now.Sub(h.swept) < time.Second {
+		return
+	}
+	h.swept = now
+	maps.DeleteFunc(h.held, func(_ subject.Symbol, p price) bool { return now.Sub(p.at) > h.keep })
 }
 
 // Tick takes a tick that the leader has stamped.
@@ -105,7 +120,9 @@ func (h *Held) Stamp(s subject.Symbol, stamp func()) {
 func (h *Held) TakeOver(now time.Time) (n int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.leading = true
+	if h.leading = true; h.stopped {
+		return 0
+	}
 	for _, p := range slices.SortedFunc(maps.Values(h.held), func(a, b price) int { return cmp.Compare(a.at.UnixNano(), b.at.UnixNano()) }) {
 		if now.Sub(p.at) <= h.keep {
 			p.stamp()
@@ -116,6 +133,15 @@ func (h *Held) TakeOver(now time.Time) (n int) {
 	clear(h.ticks)
 	h.pending.Store(0)
 	return n
+}
+
+// Stop drops what is held: an ingest that stops takes nothing over.
+func (h *Held) Stop() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.stopped = true
+	clear(h.held)
+	h.pending.Store(0)
 }
 
 // StandBy says that another ingest leads.

@@ -80,6 +80,30 @@ func TestTooManySymbols(t *testing.T) {
 	d.takesOver(t, "B 1", "C 1", "A 1")
 }
 
+// Prices that the leader refuses do not take the room for ever.
+func TestOldPricesMakeRoom(t *testing.T) {
+	d := open()
+	for _, s := range []subject.Symbol{"A", "B", "C"} {
+		d.price(s, "1")
+	}
+	d.now = d.now.Add(keep)
+	d.price("D", "1")
+	d.price("E", "1") // within the same second
+	d.takesOver(t, "D 1", "E 1")
+}
+
+func TestStoppedTakesNothingOver(t *testing.T) {
+	d := open()
+	d.price("A", "1")
+	d.Stop()
+	d.price("B", "1")
+	d.takesOver(t)
+	d.price("C", "1")
+	if len(d.stamped) > 0 {
+		t.Errorf("stamped %q", d.stamped)
+	}
+}
+
 func TestOldPricesAreNotStamped(t *testing.T) {
 	d := open()
 	d.price("A", "1")

@@ -55,10 +55,31 @@ type Follower struct {
 	again  atomic.Int64
 
 	mu      sync.Mutex
-	heard   time.Time                        // when a message last came
-	stands  map[subject.Symbol]tick.Position // that the last message of the symbol has
-	tries   map[subject.Symbol]try           // of those that did not come to stand in time
+	heard   time.Time // when a message last came
+	stands  map[subject.Symbol]stand
+	tries   map[subject.Symbol]try // of those that did not come to stand in time
 	waiting map[subject.Symbol][]waiter
+}
+
+// stand is what TICKS is known to hold of a symbol: the position of its last message, and from where to where all have come.
+type stand struct {
+	last     tick.Position
+	from, to tick.Position // of one epoch
+}
+
+func (s *stand) add(p tick.Position) {
+	s.last = p
+	switch {
+	case s.holds(p): // again
+	case p.Epoch == s.to.Epoch && p.Seq == s.to.Seq+1:
+		s.to = p
+	default:
+		s.from, s.to = p, p
+	}
+}
+
+func (s *stand) holds(p tick.Position) bool {
+	return p.Epoch == s.to.Epoch && s.from.Seq <= p.Seq && p.Seq <= s.to.Seq
 }
 
 type try struct {
@@ -75,7 +96,7 @@ type waiter struct {
 
 // New makes a Follower; Run does the work.
 func New(o Options) *Follower {
-	return &Follower{o: o, faults: quiet.New(o.Log, logEvery), stands: map[subject.Symbol]tick.Position{},
+	return &Follower{o: o, faults: quiet.New(o.Log, logEvery), stands: map[subject.Symbol]stand{},
 		tries: map[subject.Symbol]try{}, waiting: map[subject.Symbol][]waiter{}}
 }
 
@@ -85,7 +106,7 @@ func (f *Follower) Again() int64 { return f.again.Load() }
 // Wait calls done, once, when TICKS holds a tick, or after WaitTime. It does not block, and done must not.
 func (f *Follower) Wait(s subject.Symbol, p tick.Position, done func(stored bool)) {
 	f.mu.Lock()
-	if f.stands[s] == p || f.stands[s].After(p) {
+	if known := f.stands[s]; known.holds(p) {
 		f.mu.Unlock()
 		done(true)
 		return
@@ -172,15 +193,24 @@ func (f *Follower) message(m jetstream.Msg) {
 
 func (f *Follower) stored(s subject.Symbol, p tick.Position) {
 	f.mu.Lock()
-	f.stands[s], f.heard = p, f.o.Now()
-	var done []waiter
+	known := f.stands[s]
+	known.add(p)
+	f.stands[s], f.heard = known, f.o.Now()
+	type answer struct {
+		waiter
+		stored bool
+	}
+	var done []answer
 	if all := f.waiting[s]; all != nil {
 		rest := all[:0]
 		for _, w := range all {
-			if w.at.After(p) {
+			switch {
+			case known.holds(w.at):
+				done = append(done, answer{w, true})
+			case p.After(w.at): // TICKS keeps order: it will not come any more
+				done = append(done, answer{w, false})
+			default:
 				rest = append(rest, w)
-			} else {
-				done = append(done, w)
 			}
 		}
 		if clear(all[len(rest):]); len(rest) == 0 {
@@ -190,8 +220,8 @@ func (f *Follower) stored(s subject.Symbol, p tick.Position) {
 		}
 	}
 	f.mu.Unlock()
-	for _, w := range done {
-		w.done(true)
+	for _, a := range done {
+		a.done(a.stored)
 	}
 }
 
@@ -229,7 +259,7 @@ func (f *Follower) expire() {
 func (f *Follower) isLate(s subject.Symbol, p tick.Position, now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.stands[s] == p {
+	if f.stands[s].last == p {
 		delete(f.tries, s)
 		return false
 	}

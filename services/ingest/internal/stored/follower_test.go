@@ -118,12 +118,13 @@ func TestWait(t *testing.T) {
 	if len(got) != 1 || !got["first"][0] {
 		t.Errorf("got %v", got)
 	}
-	f.stored("BTC-USD", at(3)) // newer will do: TICKS keeps order
+	f.stored("BTC-USD", at(3)) // TICKS keeps order: the second will not come any more
+	f.stored("BTC-USD", at(4))
 	wait("late", at(3))
 	now = now.Add(WaitTime)
 	f.expire()
 	f.expire()
-	for name, want := range map[string]bool{"first": true, "second": true, "late": true, "never": false} {
+	for name, want := range map[string]bool{"first": true, "second": false, "late": true, "never": false} {
 		if len(got[name]) != 1 || got[name][0] != want {
 			t.Errorf("%s: %v", name, got[name])
 		}

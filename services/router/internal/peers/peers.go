@@ -63,6 +63,9 @@ func (p *Peers) Hear(b control.RouterBeat, now time.Time) (stranger, changed boo
 	return stranger, changed
 }
 
+// Deaf says that this router hears nobody now: the next Expire counts anew.
+func (p *Peers) Deaf() { p.looked = time.Time{} }
+
 // Expire forgets those that have been silent for LiveFor, and tells whether Serves may say something else now. It must be
 // called several times in that time: one that was not itself could not hear the others, and begins to count anew.
 func (p *Peers) Expire(now time.Time) (changed bool) {

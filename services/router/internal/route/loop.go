@@ -130,10 +130,11 @@ func (l *Loop) Hello(ctx context.Context) error {
 
 // Leave says that the router stops soon, and tells whether others take over what it serves.
 func (l *Loop) Leave(ctx context.Context) (others bool) {
-	if l.step(ctx, func(time.Time) { others = l.router.Leave() }) != nil {
+	told := make(chan bool, 1) // ctx may end before the step
+	if l.step(ctx, func(time.Time) { told <- l.router.Leave() }) != nil {
 		return false
 	}
-	return others
+	return <-told
 }
 
 func (l *Loop) step(ctx context.Context, do func(time.Time)) error {

@@ -40,6 +40,7 @@ func newRig(t *testing.T) *rig {
 			return nil
 		},
 		Missed: func() {},
+		Hears:  func() bool { return true },
 		Stored: func(subject.Bucket, int) (control.PartValue, bool) { return control.PartValue{}, false },
 	})
 	g.Loop = NewLoop(router, func() {})

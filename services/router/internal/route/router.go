@@ -30,6 +30,8 @@ type Options struct {
 	Stored func(b subject.Bucket, part int) (control.PartValue, bool)
 	// Missed is called when ticks were lost on the way here. It must not block.
 	Missed func()
+	// Hears tells whether the connection stands on which the others are heard.
+	Hears func() bool
 	// Range has a range of ticks answered on the subject reply. It must not block.
 	Range func(g tick.Range, reply string)
 }
@@ -155,6 +157,9 @@ func (r *Router) Flush(now time.Time) (next time.Time) { return r.sender.Flush(n
 
 // Turn is what happens every TurnEvery: who has gone, empty batches for the idle, and the gauges.
 func (r *Router) Turn(now time.Time) {
+	if !r.o.Hears() {
+		r.peers.Deaf() // who is cut off himself must not take over what others serve
+	}
 	if r.peers.Expire(now) {
 		r.spread(now)
 	}

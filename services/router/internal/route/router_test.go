@@ -34,6 +34,7 @@ type bench struct {
 	stored map[subject.Bucket]control.PartValue
 	ranges []string // handed on
 	missed int
+	deaf   bool // the connection is cut
 }
 
 type message struct {
@@ -62,6 +63,7 @@ func newBenchOf(t testing.TB, instance string, copies int) *bench {
 			return v, ok
 		},
 		Missed: func() { b.missed++ },
+		Hears:  func() bool { return !b.deaf },
 		Range:  func(g tick.Range, reply string) { b.ranges = append(b.ranges, fmt.Sprint(g, " to ", reply)) },
 	})
 	return b

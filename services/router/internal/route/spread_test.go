@@ -159,6 +159,26 @@ func TestSpread(t *testing.T) {
 	}
 }
 
+// A router that is cut off hears nobody, and does not take that for everybody's death.
+func TestCutOffRouterTakesNothingOver(t *testing.T) {
+	r := newTier(t, 1, 40)
+	first, second := r.join("router-aaaaaa"), r.join("router-bbbbbb")
+	r.pass(5 * time.Second)
+	before := len(second.buckets)
+	r.die(first) // as the second sees it
+	second.deaf = true
+	r.pass(time.Minute)
+	second.deaf = false
+	r.pass(peers.LiveFor / 2)
+	if n := len(second.buckets); n != before {
+		t.Errorf("it serves %d buckets, had %d", n, before)
+	}
+	r.pass(peers.LiveFor)
+	if n := len(second.buckets); n != 40 {
+		t.Errorf("it hears again, and not the other one: it serves %d of 40 buckets", n)
+	}
+}
+
 // A router that takes a bucket over sends it all the newest at once, and begins to count its batches anew.
 func TestTakeOver(t *testing.T) {
 	r := newTier(t, 1, 40)
