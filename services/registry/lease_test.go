@@ -270,7 +270,7 @@ func TestDiscovery(t *testing.T) {
 			subjects = append(subjects, e.Subject)
 		}
 		if !slices.Equal(subjects, []string{"registry.local.interest", "registry.local.heartbeat", "registry.local.locate",
-			"registry.local.edges", "registry.local.buckets", "registry.local.symbol.*"}) {
+			"registry.local.edges", "registry.local.buckets", "registry.local.symbol.*", "registry.local.drain.*"}) {
 			t.Errorf("endpoints %v", subjects)
 		}
 	})
