@@ -50,7 +50,8 @@ const (
 //	                                        | may it stamp, and in which epoch
 //	         LEADER, TICKS, ticks.>, beat --> lease
 //
-// What does not come to stand in TICKS is published again (stored). While another ingest stamps, prices from outside are held, to be stamped if that one dies before it has (standby).
+// What does not come to stand in TICKS is published again (stored). While another ingest stamps, prices from outside are
+// held, to be stamped if that one dies before it has (standby).
 //
 // Ticks leave on a connection of their own, which also carries the lease: junk on ingest.> delays neither.
 func Run(ctx context.Context, cfg Config, deps Deps) error {
