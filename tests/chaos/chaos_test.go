@@ -2,17 +2,17 @@ package chaos
 
 import (
 	"cmp"
-	"fmt"
-	"maps"
 	"math/rand/v2"
 	"regexp"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/tickfan/tickfan/tests/stack"
 )
+
+// calm is how long clients are watched before a blow, to compare.
+const calm = time.Second
 
 // TestChaos deals blows for as long as -for says.
 func TestChaos(t *testing.T) {
@@ -42,7 +42,7 @@ func TestChaos(t *testing.T) {
 		}
 	}
 	slices.SortFunc(all, func(a, b blow) int { return cmp.Compare(a.name, b.name) })
-	times := &report{}
+	var r report
 	began := time.Now()
 	for n := 0; time.Since(began) < *forFlag; {
 		// Each blow once before any comes again.
@@ -50,19 +50,21 @@ func TestChaos(t *testing.T) {
 			if n++; time.Since(began) >= *forFlag {
 				break
 			}
-			if !w.suffer(all[i], times) {
+			if !w.suffer(all[i], &r) {
 				t.Errorf("seed %d, blow %d, after %s: %s:\n\t%s", seed, n, time.Since(began).Round(time.Second), all[i].name, w.violation())
-				t.Logf("%s", times)
+				t.Logf("%s", &r)
 				return
 			}
 		}
 	}
-	t.Logf("%s", times)
+	t.Logf("%s", &r)
 }
 
 // suffer deals one blow and waits until all is well. false: it was not, or something was seen that must not be.
-func (w *world) suffer(b blow, times *report) (ok bool) {
-	lost, gaps := w.disturbed()
+func (w *world) suffer(b blow, r *report) (ok bool) {
+	w.see()
+	<-time.After(calm)
+	before := w.see()
 	began := time.Now()
 	mend := b.deal(w)
 	without := time.Duration(-1)
@@ -75,12 +77,12 @@ func (w *world) suffer(b blow, times *report) (ok bool) {
 	down := time.Since(began)
 	mend()
 	after, ok := w.settle()
-	lostNow, gapsNow := w.disturbed()
-	w.t.Logf("%-42s for %5.1f s; well without in %6s, after in %6s; %d connections lost, %d gaps told", b.name, down.Seconds(), short(without), short(after), lostNow-lost, gapsNow-gaps)
+	then := w.see()
+	w.t.Logf("%-42s for %5.1f s; well without in %6s, after in %6s; %d connections lost, %d gaps told", b.name, down.Seconds(), short(without), short(after), then.lost, then.gaps)
 	if n, peak, mean := w.reconnected(began); n > viewers/4 {
 		w.t.Logf("%-42s %d connections came back, %d in the busiest second, %.1f in the mean", "", n, peak, mean)
 	}
-	times.add(b.name, without, after)
+	r.add(b.name, without, after, before, then)
 	return ok
 }
 
@@ -108,54 +110,4 @@ func (w *world) reconnected(since time.Time) (n, peak int, mean float64) {
 		mean = float64(len(all)) / max(1, all[len(all)-1].Sub(all[0]).Seconds())
 	}
 	return len(all), peak, mean
-}
-
-// disturbed is how many connections were lost and gaps told so far.
-func (w *world) disturbed() (lost, gaps int) {
-	for _, v := range w.viewers {
-		v.mu.Lock()
-		lost += v.lost
-		gaps += v.gaps
-		v.mu.Unlock()
-	}
-	return lost, gaps
-}
-
-func short(d time.Duration) string {
-	if d < 0 {
-		return "-"
-	}
-	return fmt.Sprintf("%.2f s", d.Seconds())
-}
-
-// report is how long it took until all was well, by blow: while what was hit was still away, and after it was mended.
-type report struct {
-	without, after map[string][]time.Duration
-}
-
-func (r *report) add(name string, without, after time.Duration) {
-	if r.after == nil {
-		r.without, r.after = map[string][]time.Duration{}, map[string][]time.Duration{}
-	}
-	if without >= 0 {
-		r.without[name] = append(r.without[name], without)
-	}
-	r.after[name] = append(r.after[name], after)
-}
-
-func (r *report) String() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "until each client had a price published after it:\n| %-42s | times | without: median, most | mended: median, most |\n|---|---|---|---|\n", "blow")
-	for _, name := range slices.Sorted(maps.Keys(r.after)) {
-		fmt.Fprintf(&b, "| %-42s | %5d | %s | %s |\n", name, len(r.after[name]), spread(r.without[name]), spread(r.after[name]))
-	}
-	return b.String()
-}
-
-func spread(all []time.Duration) string {
-	if len(all) == 0 {
-		return "-"
-	}
-	all = slices.Sorted(slices.Values(all))
-	return short(all[len(all)/2]) + ", " + short(all[len(all)-1])
 }

@@ -49,6 +49,11 @@ type accepted struct {
 // price is a number as a price: 100.00 and up, with two digits.
 func price(number uint64) string { return fmt.Sprintf("%d.%02d", 100+number/100, number%100) }
 
+// priceOf is what is published.
+func priceOf(number uint64, at time.Time) []byte {
+	return fmt.Appendf(nil, `{"price":%q,"ts":%d}`, price(number), at.UnixMicro())
+}
+
 func number(price string) (uint64, error) {
 	n, err := strconv.ParseUint(strings.Replace(price, ".", "", 1), 10, 64)
 	return n - 100_00, err
@@ -95,7 +100,7 @@ func (p *publisher) one(k *published) {
 	k.number++
 	n := k.number
 	k.mu.Unlock()
-	m, err := p.nc.Request("ingest."+k.symbol, fmt.Appendf(nil, `{"price":%q}`, price(n)), answerTime)
+	m, err := p.nc.Request("ingest."+k.symbol, priceOf(n, time.Now()), answerTime)
 	var a control.IngestAnswer
 	if err != nil || json.Unmarshal(m.Data, &a) != nil || !a.OK {
 		return

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"testing"
 	"time"
 
 	tickfan "github.com/tickfan/tickfan/libs/sdk/go"
@@ -17,19 +16,21 @@ type viewer struct {
 	name  string
 	every bool
 	says  func(format string, args ...any) // something must not be
+	ages  *times                           // of ticks
+	backs *times                           // from the loss of a connection to the next
 
 	mu      sync.Mutex
 	symbols map[string]*view
 	came    []time.Time // when it was connected
-	lost    int         // connections
-	gaps    int
+	left    time.Time   // since when it is not; zero: it is
+	lost    int         // connections, since somebody looked
+	gaps    int         // told, since somebody looked
 }
 
 // view is what a viewer knows of one symbol.
 type view struct {
 	last   tickfan.Tick
 	number uint64
-	at     time.Time     // when last came
 	told   []tickfan.Gap // since last, mode every
 	jumps  []jump
 }
@@ -41,7 +42,8 @@ type jump struct {
 	told     []tickfan.Gap
 }
 
-func startViewer(t *testing.T, name, urls string, o tickfan.Options, says func(string, ...any), every bool, symbols []string) *viewer {
+func (w *world) startViewer(name, urls string, o tickfan.Options, every bool, symbols []string) *viewer {
+	t := w.t
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), well)
 	defer cancel()
@@ -49,9 +51,9 @@ func startViewer(t *testing.T, name, urls string, o tickfan.Options, says func(s
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
-	v := &viewer{Client: c, name: name, every: every, says: says, symbols: map[string]*view{}}
+	v := &viewer{Client: c, name: name, every: every, says: w.violated, ages: &w.ages, backs: &w.backs, symbols: map[string]*view{}}
 	for _, s := range symbols {
-		v.symbols[s] = &view{at: time.Now()}
+		v.symbols[s] = &view{}
 	}
 	ended := make(chan struct{})
 	go func() {
@@ -99,8 +101,15 @@ func (v *viewer) take(event tickfan.Event) {
 		}
 	case tickfan.Connected:
 		v.came = append(v.came, time.Now())
+		if !v.left.IsZero() {
+			v.backs.add(time.Since(v.left))
+			v.left = time.Time{}
+		}
 	case tickfan.Disconnected:
-		v.lost++
+		if v.left.IsZero() { // it comes again with each round of attempts
+			v.left = time.Now()
+			v.lost++
+		}
 	case tickfan.Unsubscribed:
 		v.says("%s lost its subscriptions of %v: %v", v.name, e.Symbols, e.Err)
 	}
@@ -123,7 +132,8 @@ func (v *viewer) tick(t tickfan.Tick) {
 			v.step(s, before.Position, t.Position)
 		}
 	}
-	s.last, s.number, s.at, s.told = t, n, time.Now(), nil
+	s.last, s.number, s.told = t, n, nil
+	v.ages.add(time.Since(t.Time()))
 }
 
 // step judges what of a jump can be judged at once: within an epoch each seq between is a tick.

@@ -31,6 +31,8 @@ type world struct {
 	publisher *publisher
 	viewers   []*viewer
 
+	ages, backs, firsts times // see seen
+
 	mu         sync.Mutex
 	violations []string
 }
@@ -58,19 +60,27 @@ func newWorld(t *testing.T, programs stack.Programs, dice *rand.Rand) *world {
 	}
 	encodings := []tickfan.Encoding{tickfan.Compact, tickfan.MessagePack, tickfan.JSON}
 	for i := range viewers {
-		var urls []string
-		for k := range w.doors {
-			urls = append(urls, "http://"+w.doors[(i+k)%len(w.doors)].Address())
-		}
 		var mine []string
 		for k := range each {
 			mine = append(mine, names[(i*3+k*7)%symbols])
 		}
 		mode := map[bool]string{true: "every", false: "latest"}[i%2 == 0]
-		w.viewers = append(w.viewers, startViewer(t, fmt.Sprintf("viewer %d (%s)", i, mode), strings.Join(urls, ","),
-			tickfan.Options{Encoding: encodings[i%3]}, w.violated, i%2 == 0, mine))
+		w.viewers = append(w.viewers, w.startViewer(fmt.Sprintf("viewer %d (%s)", i, mode), w.doorsFrom(i),
+			tickfan.Options{Encoding: encodings[i%3]}, i%2 == 0, mine))
+	}
+	for i := range w.doors {
+		startNewcomer(t, fmt.Sprintf("N%d", i), w.doorsFrom(i), w.URLs(), &w.firsts, w.violated)
 	}
 	return w
+}
+
+// doorsFrom are the addresses of all edges, one of them first.
+func (w *world) doorsFrom(first int) string {
+	var urls []string
+	for k := range w.doors {
+		urls = append(urls, "http://"+w.doors[(first+k)%len(w.doors)].Address())
+	}
+	return strings.Join(urls, ",")
 }
 
 // violated notes something that must not be.
