@@ -18,12 +18,16 @@ var errDraining = errors.New("draining: clients are being sent to other edges")
 // in its turn, and served until it goes. It returns when all have gone, or when the time is over.
 func (e *edge) drain(l *lease.Lease) {
 	n := e.connections()
-	if e.cfg.DrainTimeout == 0 || n == 0 || l.Others() == 0 {
+	if e.cfg.DrainTimeout == 0 || n == 0 {
+		return
+	}
+	e.draining.Store(true)
+	l.Ask(context.Background())
+	if l.Others() == 0 {
+		e.deps.Log.Info("not draining: no other edge takes clients", "connections", n)
 		return
 	}
 	e.deps.Log.Info("draining", "connections", n, "other_edges", l.Others(), "timeout", e.cfg.DrainTimeout)
-	e.draining.Store(true)
-	l.Renew()
 	e.each(func(b *bucket.Bucket) { b.Drain(e.cfg.DrainTimeout * 4 / 5) })
 	ctx, cancel := context.WithTimeout(context.Background(), e.cfg.DrainTimeout)
 	defer cancel()

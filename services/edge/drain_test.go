@@ -95,6 +95,22 @@ func TestDrainTimeout(t *testing.T) {
 	}
 }
 
+// An edge that came just now counts, too.
+func TestDrainToNewcomer(t *testing.T) {
+	r := newRegion(t)
+	e := startEdge(t, r, func(c *Config) { c.DrainTimeout = wait })
+	c := dial(t, e, session.JSON)
+	r.set(func() { r.others = 1 })
+	done := e.stopping()
+	if m := c.expect(session.OpReconnect); m.Reason != "drain" {
+		t.Errorf("told %+v", m)
+	}
+	c.leave()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 // Where nobody else takes clients there is nothing to wait for.
 func TestLastEdgeDoesNotDrain(t *testing.T) {
 	r := newRegion(t)

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math/rand/v2"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,7 +21,6 @@ import (
 type Client struct {
 	options Options
 	urls    []*url.URL
-	turn    int // of the URL to try next
 	feed    *feed
 	clock   clock
 	backoff backoff
@@ -36,8 +37,8 @@ type Client struct {
 }
 
 // Dial connects to an edge, e.g. "ws://localhost:8080". A URL may begin with ws, wss, http or https; its path is
-// /v1/ws unless it has another. Several URLs, comma-separated, are tried in turn, now and whenever the connection is
-// lost.
+// /v1/ws unless it has another. Several URLs, comma-separated, are tried one after the other: as given
+// now, and in random order whenever the connection is lost, the edge that lost it last.
 //
 // Dial returns after the first connection. It tries again, with back-off, until ctx ends, so give ctx a deadline; its
 // end after that has no meaning for the Client. A refusal that will not pass by itself (a wrong path, a 4xx answer) is
@@ -55,7 +56,7 @@ func Dial(ctx context.Context, urls string, options Options) (*Client, error) {
 		wake:    make(chan struct{}, 1),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	l, err := c.connect(ctx, 0, true)
+	l, err := c.connect(ctx, 0, nil)
 	if err != nil {
 		c.cancel()
 		return nil, err
@@ -124,15 +125,17 @@ func (c *Client) run(l *link) {
 			wait = max(0, time.Until(l.comeBack))
 		}
 		c.feed.state(Disconnected{Err: err, Retry: wait})
-		if l, err = c.connect(c.ctx, wait, false); err != nil {
+		if l, err = c.connect(c.ctx, wait, l.url); err != nil {
 			c.feed.end(err, false) // after Close it is ErrClosed already
 			return
 		}
 	}
 }
 
-// connect waits, tries each URL once, and so on until it has a connection, ctx ends or every URL refuses for good.
-func (c *Client) connect(ctx context.Context, wait time.Duration, first bool) (*link, error) {
+// connect waits, tries each URL once, and so on until it has a connection, ctx ends or every URL refuses for good. lost
+// is the URL of the connection before, nil when this is the first.
+func (c *Client) connect(ctx context.Context, wait time.Duration, lost *url.URL) (*link, error) {
+	first := lost == nil
 	var last error
 	for {
 		if err := sleep(ctx, wait); err != nil {
@@ -144,9 +147,7 @@ func (c *Client) connect(ctx context.Context, wait time.Duration, first bool) (*
 		var faults []error
 		wait = 0
 		finals := 0
-		for range c.urls {
-			u := c.urls[c.turn]
-			c.turn = (c.turn + 1) % len(c.urls)
+		for _, u := range c.order(lost) {
 			l := &link{client: c, url: u, done: make(chan struct{})}
 			err := c.options.dial(ctx, u, l)
 			if err == nil {
@@ -167,6 +168,16 @@ func (c *Client) connect(ctx context.Context, wait time.Duration, first bool) (*
 			c.feed.state(Disconnected{Err: last, Retry: wait})
 		}
 	}
+}
+
+// order is the one in which to try the URLs. All clients of an edge that stops must not go to the same other one.
+func (c *Client) order(lost *url.URL) []*url.URL {
+	if lost == nil {
+		return c.urls
+	}
+	all := slices.DeleteFunc(slices.Clone(c.urls), func(u *url.URL) bool { return u == lost })
+	rand.Shuffle(len(all), func(i, k int) { all[i], all[k] = all[k], all[i] })
+	return append(all, lost)
 }
 
 // sleep waits for d or the end of ctx.

@@ -18,6 +18,7 @@ import (
 const (
 	every   = 3 * time.Second
 	timeout = 300 * time.Millisecond // for one try; a paused registry keeps getting its share of requests
+	asks    = 3                      // tries where somebody waits for the answer
 	quiet   = 2 * time.Second        // how long it may fail before the log says so: services start in any order
 )
 
@@ -35,21 +36,21 @@ type Options struct {
 // Lease is one edge's.
 type Lease struct {
 	o      Options
-	now    chan struct{}
 	others atomic.Int64
 }
 
 // New makes a lease. Run must follow, then Release.
-func New(o Options) *Lease { return &Lease{o: o, now: make(chan struct{}, 1)} }
+func New(o Options) *Lease { return &Lease{o: o} }
 
 // Others is how many other edges took clients when the registry last answered.
 func (l *Lease) Others() int { return int(l.others.Load()) }
 
-// Renew has the registry told at once how the edge stands.
-func (l *Lease) Renew() {
-	select {
-	case l.now <- struct{}{}:
-	default:
+// Ask has the registry answer now: what Others tells is as old as the last heartbeat. Without an answer that stands.
+func (l *Lease) Ask(ctx context.Context) {
+	for range asks {
+		if l.beat(ctx, l.o.State()) == nil {
+			return
+		}
 	}
 }
 
@@ -64,7 +65,6 @@ func (l *Lease) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
-		case <-l.now:
 		}
 		err := l.beat(ctx, l.o.State())
 		switch {
