@@ -18,7 +18,7 @@ type Options struct {
 	Listen       string        `name:"listen" default:"${listen}" help:"Where clients connect: WebSocket, HTTP and the page."`
 	Advertise    string        `name:"advertise" help:"host:port at which clients reach this edge, for the registry's locate. Default: the IP address of --listen, or this host's name when it has none, and its port."`
 	Name         string        `name:"name" default:"edge" help:"Name of this edge: 1 to 32 of a-z 0-9 -. Its id is the name and six characters made at start."`
-	WriteGap     time.Duration `name:"write-gap" default:"25ms" help:"Usual time between two writes to a connection that gave no max_rate; never less than three quarters of it. The first after a pause leaves at once."`
+	WriteGap     time.Duration `name:"write-gap" default:"25ms" help:"Usual time between two writes to a connection that gave no max_rate; the first after a pause leaves at once, and the next one then a quarter of it later at the earliest."`
 	Idle         time.Duration `name:"idle" default:"60s" help:"A connection without a sign of life for so long is closed; it is pinged every 5/12 of it, 25 s."`
 	MaxConns     int           `name:"max-conns" help:"Most connections at a time; more get 503. Default: from the file limit (less 500) and the memory."`
 	DrainTimeout time.Duration `name:"drain-timeout" default:"25s" help:"How long a stopping edge may take to send its clients to others, 0s to 10m: they are told one after the other in four fifths of it. At the end, or when no other edge takes clients, those left are cut off."`

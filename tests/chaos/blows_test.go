@@ -22,6 +22,7 @@ type blow struct {
 
 func blows() []blow {
 	all := []blow{
+		{"nothing", func(*world) func() { return func() {} }, true}, // what the others are to be compared with
 		{"kill the leading ingest", kill((*world).leadingIngest), true},
 		{"kill the server that leads TICKS", killServer("TICKS"), true},
 		{"kill the server that leads INTEREST", killServer("KV_INTEREST"), true},

@@ -46,11 +46,11 @@ func (r *report) String() string {
 without, mended: until each client had a price published after the blow, or after it was mended; median, most
 age: of a price that reaches a client, from when it was published; 99 %%, a second before the blow, and from the blow until all was well
 back: from a connection's loss to the next; 99 %%, most
-new: from subscribing to what nobody else wants to a price published after that; 99 %%, most (in peace: %s)
+new: from subscribing to what nobody else wants to a price published after that; 99 %%, most (before all blows: median %s; %s)
 
 | %-42s | times | without | mended | age before | age | gaps told | connections lost | back | new |
 |---|---|---|---|---|---|---|---|---|---|
-`, worst(r.calm.first), "blow")
+`, at(r.calm.first, 50), worst(r.calm.first), "blow")
 	for _, name := range slices.Sorted(maps.Keys(r.blows)) {
 		c := r.blows[name]
 		fmt.Fprintf(&b, "| %-42s | %d | %s | %s | %s | %s | %d | %d | %s | %s |\n", name, len(c.after), spread(c.without), spread(c.after),

@@ -75,7 +75,7 @@ func (b *Bucket) schedule(c *clock, now int64) {
 		c.waits = true
 		b.wheel.add(c, c.next, now)
 	default:
-		c.queued = true
+		c.queued, c.fresh = true, true
 		b.due = append(b.due, c)
 	}
 }
@@ -84,7 +84,7 @@ func (b *Bucket) schedule(c *clock, now int64) {
 func (b *Bucket) fired(c *clock) {
 	c.waits = false
 	if !c.s.gone && !c.s.blocked && !c.queued && c.any() {
-		c.queued = true
+		c.queued, c.fresh = true, false
 		b.due = append(b.due, c)
 	}
 }
@@ -152,6 +152,7 @@ func (b *Bucket) flushClock(c *clock, head []byte, now int64) bool {
 	if head != nil {
 		f.Frames = append(f.Frames, head...)
 		f.end(part{head: true})
+		c.fresh = true
 	}
 	for i := range c.each {
 		u := &s.subs[i]

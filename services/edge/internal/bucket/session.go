@@ -58,6 +58,7 @@ type clock struct {
 	s      *Session // whose it is
 	queued bool     // in the worker's list of this round
 	waits  bool     // on the wheel
+	fresh  bool     // its write comes at once, after a pause
 	rate   int32    // max_rate; 0: the edge's write gap
 	gap    int64    // nanoseconds between two writes; 0: none
 	phase  int64    // of the writes in the gap
@@ -76,13 +77,18 @@ func (c *clock) init(s *Session, rate int, gap time.Duration) {
 	}
 }
 
-// wrote moves next to the clock's phase, one gap on (three quarters of it at least: after a pause a write comes at any
-// time, and the one after it should be back in phase).
+// wrote moves next to the clock's phase, one gap on: three quarters of it at least, so that a worker that runs late
+// conflates more. After a pause a write comes at any time; the one after it is back in phase, and there a quarter will do
+// where nobody asked for a rate: what ticks now and then waits for that one most of the time.
 func (c *clock) wrote(now int64) {
 	if c.gap == 0 {
 		return
 	}
-	k := (now + c.gap*3/4 - c.phase + c.gap - 1) / c.gap
+	least := c.gap * 3 / 4
+	if c.fresh && c.rate == 0 {
+		least = c.gap / 4
+	}
+	k := (now + least - c.phase + c.gap - 1) / c.gap
 	c.next = c.phase + k*c.gap
 }
 

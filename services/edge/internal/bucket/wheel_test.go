@@ -50,6 +50,21 @@ func TestWheelAfterPause(t *testing.T) {
 	}
 }
 
+// A write that comes at once is followed by one in phase, soon where no rate was asked for.
+func TestClockAfterPause(t *testing.T) {
+	for range 1000 {
+		for rate, least := range map[int]int64{0: 1, 40: 3} { // quarters of the gap
+			c := &clock{fresh: true}
+			c.init(nil, rate, 25*time.Millisecond)
+			now := int64(time.Hour) + rand.Int64N(int64(time.Second))
+			c.wrote(now)
+			if d := c.next - now; d < c.gap*least/4 || d >= c.gap*(least+4)/4+1 || (c.next-c.phase)%c.gap != 0 {
+				t.Fatalf("rate %d: next write after %s of a gap of %s", rate, time.Duration(d), time.Duration(c.gap))
+			}
+		}
+	}
+}
+
 func TestClockKeepsItsPhaseAndRate(t *testing.T) {
 	for range 1000 {
 		c := &clock{}
