@@ -18,6 +18,8 @@ import (
 	"github.com/tickfan/tickfan/proto/control"
 	"github.com/tickfan/tickfan/proto/subject"
 	"github.com/tickfan/tickfan/proto/tick"
+	"github.com/tickfan/tickfan/services/ingest/internal/stamp"
+	"github.com/tickfan/tickfan/services/ingest/internal/standby"
 )
 
 func TestStampAcrossRestarts(t *testing.T) {
@@ -286,5 +288,32 @@ func TestStopWhileNATSIsAway(t *testing.T) {
 	r.stop()
 	if d := time.Since(began); d > 20*time.Second {
 		t.Errorf("took %s", d)
+	}
+}
+
+// However long it takes to answer those whose prices were held, the lease is kept meanwhile.
+func TestTakeOverHoldsNothingUp(t *testing.T) {
+	srv := natstest.Start(t)
+	nc := srv.Connect(t)
+	s := &service{
+		deps: Deps{Log: slog.New(slog.DiscardHandler)}, first: make(chan struct{}), may: make(chan struct{}, 1),
+		stamper: stamp.New(nc, 10, time.Now),
+	}
+	s.held = standby.New(keepHeld, 10, s.active)
+	gate, came := make(chan struct{}), make(chan struct{})
+	s.held.Hold("BTC-USD", tick.Quote{}, time.Now(), func() bool { close(came); <-gate; return true })
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- s.takeOver(ctx) }()
+	s.Won()
+	s.Keep(time.Now().Add(time.Minute))
+	s.Begin(7)
+	<-came
+	s.Keep(time.Now().Add(time.Minute))
+	s.End()
+	close(gate)
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }

@@ -31,6 +31,8 @@ type holder struct {
 	prepares int
 }
 
+func (h *holder) Won() {}
+
 func (h *holder) Prepare(ctx context.Context) (uint64, error) {
 	h.mu.Lock()
 	h.prepares++

@@ -2,6 +2,7 @@ package lease
 
 import (
 	"encoding/json"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -257,5 +258,36 @@ func TestPauseWaitsForAnAnsweredRefresh(t *testing.T) {
 	}, "allowed again")
 	if a.holder.current() != first || a.holder.terms() != 1 {
 		t.Errorf("epoch %d, want still %d", a.holder.current(), first)
+	}
+}
+
+// A pause between the refresh and the beginning of the epoch: another may have the lease by then.
+func TestPauseBeforeTheEpoch(t *testing.T) {
+	srv := natstest.Start(t)
+	h, c := &holder{}, &clock{}
+	js, err := jetstream.New(srv.Connect(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := New(Options{
+		JetStream: js, Instance: "a", Replicas: 1, Holder: h,
+		Log: slog.New(slog.DiscardHandler), Now: c.now, Began: func() {},
+	})
+	rev, ok := l.win(t.Context())
+	if !ok {
+		t.Fatal("not won")
+	}
+	term := &term{l: l, rev: rev}
+	l.alive = c.now()
+	c.jump(TTL + 2*time.Second)
+	if l.begin(t.Context(), term, 0) || h.terms() != 0 || term.epoch != 0 {
+		t.Errorf("an epoch began after the pause, without an answered refresh")
+	}
+	if answered, err := term.refresh(t.Context()); !answered || err != nil {
+		t.Fatalf("refresh: %t, %v", answered, err)
+	}
+	l.paused = false
+	if !l.begin(t.Context(), term, 0) || h.terms() != 1 || h.keptUntil().Before(c.now()) {
+		t.Errorf("no epoch after the answered refresh")
 	}
 }
