@@ -44,6 +44,7 @@ func (s *service) Prepare(ctx context.Context) (highest uint64, err error) {
 func (s *service) Begin(epoch uint64) {
 	s.stamper.Begin(epoch, s.known)
 	s.known = nil
+	s.once.Do(func() { close(s.first) })
 	s.mayStamp()
 }
 
@@ -73,14 +74,6 @@ func (s *service) takeOver(ctx context.Context) error {
 
 // active tells whether this instance stamps.
 func (s *service) active() bool { return s.stamper.Epoch() != 0 }
-
-// began is called after Begin, with all conditions met but perhaps NATS's.
-func (s *service) began() {
-	s.once.Do(func() {
-		close(s.first)
-		s.deps.SayReady()
-	})
-}
 
 // Keep lets the stamper go on.
 func (s *service) Keep(until time.Time) {

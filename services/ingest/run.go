@@ -77,7 +77,7 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 	s.refused = refusal.New(deps.Log)
 	s.lease = lease.New(lease.Options{
 		JetStream: s.js, Instance: s.instance, Replicas: cfg.Replicas, Holder: s,
-		Condition: leaseCondition, Log: deps.Log, Now: wall, Began: s.began,
+		Condition: leaseCondition, Log: deps.Log, Now: wall, Ready: sync.OnceFunc(deps.SayReady),
 	})
 	if cfg.has(SourceGenerator) {
 		s.openGenerator()

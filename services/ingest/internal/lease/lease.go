@@ -49,10 +49,10 @@ type Options struct {
 	Instance  string // this process's run; nobody else's, and new at each start
 	Replicas  int    // of LEADER
 	Holder    Holder
-	Condition *ops.Condition // met while this instance stamps
+	Condition *ops.Condition // met while this instance stamps, or hears another one that does and could take over
 	Log       *slog.Logger
 	Now       func() time.Time
-	Began     func() // called after an epoch began and the condition is met; must not block
+	Ready     func() // called when the condition is met; must not block
 
 	TTL, Every, Retry time.Duration
 }
@@ -142,7 +142,11 @@ func (l *Lease) win(ctx context.Context) (rev uint64, ok bool) {
 			return rev, true
 		default:
 			standby := fmt.Sprintf("standby: %s holds the lease", holder)
-			l.o.Condition.Set(errors.New(standby))
+			if l.seen.Load() > 0 {
+				l.ready(standby)
+			} else { // a dead one's, perhaps our own of before
+				l.o.Condition.Set(errors.New(standby + ", but has not been heard"))
+			}
 			if standby != said {
 				l.o.Log.Info(standby)
 				said = standby
@@ -201,7 +205,7 @@ func (l *Lease) hold(ctx context.Context, rev uint64) error {
 			l.paused = false
 			l.o.Log.Warn("the lease is still ours after the pause", "epoch", term.epoch)
 			if term.epoch != 0 {
-				l.o.Condition.Set(nil)
+				l.leads(term.epoch)
 			}
 		}
 		if l.live() && answered && ready && term.epoch == 0 {
@@ -230,9 +234,15 @@ func (l *Lease) begin(ctx context.Context, term *term, highest uint64) bool {
 	term.epoch = epoch
 	l.o.Holder.Begin(epoch)
 	l.o.Log.Info("stamping", "epoch", epoch, "instance", l.o.Instance)
-	l.o.Condition.Set(nil)
-	l.o.Began()
+	l.leads(epoch)
 	return true
+}
+
+func (l *Lease) leads(epoch uint64) { l.ready(fmt.Sprintf("leads in epoch %d", epoch)) }
+
+func (l *Lease) ready(role string) {
+	l.o.Condition.Met(role)
+	l.o.Ready()
 }
 
 // live notes that this process runs, and lets the holder go on unless it finds that it was paused: then another may

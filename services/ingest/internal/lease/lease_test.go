@@ -2,6 +2,7 @@ package lease
 
 import (
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -68,8 +69,16 @@ func TestStandbyTakesOverAfterCleanStop(t *testing.T) {
 	b := contend(t, srv, "b", 0, &holder{})
 	natstest.Eventually(t, patience, func() bool {
 		err := b.condition.Err()
-		return err != nil && strings.Contains(err.Error(), "standby: a holds the lease")
-	}, "b says who holds the lease")
+		return err != nil && strings.Contains(err.Error(), "standby: a holds the lease, but has not been heard")
+	}, "b is not ready: a may be dead")
+	b.Observe(first)
+	natstest.Eventually(t, patience, b.mux.Ready, "b is ready to take over")
+	if s := b.readyz(); !strings.Contains(s, "standby: a holds the lease") {
+		t.Errorf("b says %s", s)
+	}
+	if s := a.readyz(); !a.mux.Ready() || !strings.Contains(s, fmt.Sprintf("leads in epoch %d", first)) {
+		t.Errorf("a says %s", s)
+	}
 	if b.holder.terms() != 0 {
 		t.Error("both stamp")
 	}
@@ -151,8 +160,7 @@ func TestLostToAnothersKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	natstest.Eventually(t, patience, func() bool {
-		err := a.condition.Err()
-		return a.holder.current() == 0 && err != nil && strings.Contains(err.Error(), "standby: thief")
+		return a.holder.current() == 0 && strings.Contains(a.readyz(), "standby: thief")
 	}, "a stops and stands by")
 	if l, _, _ := read[control.LeaderLease](t, kv, "lease"); l.Instance != "thief" {
 		t.Errorf("the lease names %q: a gave back what was not its own", l.Instance)
@@ -271,7 +279,7 @@ func TestPauseBeforeTheEpoch(t *testing.T) {
 	}
 	l := New(Options{
 		JetStream: js, Instance: "a", Replicas: 1, Holder: h,
-		Log: slog.New(slog.DiscardHandler), Now: c.now, Began: func() {},
+		Log: slog.New(slog.DiscardHandler), Now: c.now, Ready: func() {},
 	})
 	rev, ok := l.win(t.Context())
 	if !ok {
