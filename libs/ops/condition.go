@@ -36,14 +36,14 @@ func (c *Condition) Err() error {
 	if c == nil {
 		return nil
 	}
-	reason, _ := c.state()
+	_, reason := c.state()
 	return reason
 }
 
-func (c *Condition) state() (reason error, how string) {
+func (c *Condition) state() (how string, reason error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.reason, c.how
+	return c.how, c.reason
 }
 
 // service is the service's name, with which a condition's begins.

@@ -172,7 +172,7 @@ func (m *Mux) readiness() readiness {
 	told := map[string]bool{} // services that say what they wait for: that they are starting is no news then
 	for i, c := range conditions {
 		var how string
-		if reasons[i], how = c.state(); how != "" {
+		if how, reasons[i] = c.state(); how != "" {
 			r.Met = append(r.Met, met{c.name, how})
 		}
 		if reasons[i] != nil && reasons[i] != errStarting {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -244,33 +245,31 @@ func (f *Follower) stored(s subject.Symbol, p tick.Position) {
 	known := f.stands[s]
 	known.add(p)
 	f.stands[s] = known
-	type answer struct {
-		waiter
-		stored bool
-	}
-	var done []answer
-	if all := f.waiting[s]; all != nil {
-		rest := all[:0]
-		for _, w := range all {
-			switch {
-			case known.holds(w.at):
-				done = append(done, answer{w, true})
-			case p.After(w.at): // TICKS keeps order: it will not come any more
-				done = append(done, answer{w, false})
-			default:
-				rest = append(rest, w)
-			}
-		}
-		if clear(all[len(rest):]); len(rest) == 0 {
-			delete(f.waiting, s)
-		} else {
-			f.waiting[s] = rest
-		}
-	}
+	over := f.endLocked(s, func(w waiter) bool {
+		return known.holds(w.at) || p.After(w.at) // TICKS keeps order: it will not come any more
+	})
 	f.mu.Unlock()
-	for _, a := range done {
-		a.done(a.stored)
+	for _, w := range over {
+		w.done(known.holds(w.at))
 	}
+}
+
+// endLocked takes those out who need not wait any longer.
+func (f *Follower) endLocked(s subject.Symbol, over func(waiter) bool) (ended []waiter) {
+	if len(f.waiting[s]) == 0 { // nearly always
+		return nil
+	}
+	rest := slices.DeleteFunc(f.waiting[s], func(w waiter) bool {
+		if !over(w) {
+			return false
+		}
+		ended = append(ended, w)
+		return true
+	})
+	if f.waiting[s] = rest; len(rest) == 0 {
+		delete(f.waiting, s)
+	}
+	return ended
 }
 
 // look publishes again what is due.
@@ -343,20 +342,8 @@ func (f *Follower) isLate(s subject.Symbol, p tick.Position, now time.Time) bool
 func (f *Follower) expired(now time.Time) (all []waiter) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for s, ws := range f.waiting {
-		rest := ws[:0]
-		for _, w := range ws {
-			if now.Before(w.until) {
-				rest = append(rest, w)
-			} else {
-				all = append(all, w)
-			}
-		}
-		if clear(ws[len(rest):]); len(rest) == 0 {
-			delete(f.waiting, s)
-		} else {
-			f.waiting[s] = rest
-		}
+	for s := range f.waiting {
+		all = append(all, f.endLocked(s, func(w waiter) bool { return !now.Before(w.until) })...)
 	}
 	return all
 }
