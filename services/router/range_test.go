@@ -195,7 +195,7 @@ func TestStoppingRouterAnswers(t *testing.T) {
 		natstest.Eventually(t, within, func() bool { return r.metric("tickfan_router_routers", "") == 2 }, "they know each other")
 	}
 	var mu sync.Mutex
-	served := true            // as well as ever: the way is not held up yet
+	served := true            // as well as ever: the way is not about to be held up
 	open := map[string]bool{} // what is not answered, by the subject of its answer; whether served was true when it was asked
 	refused := 0
 	inbox := w.nc.NewInbox()
@@ -227,7 +227,7 @@ func TestStoppingRouterAnswers(t *testing.T) {
 	}
 	stopped := make(chan struct{})
 	go func() { defer close(stopped); first.stop() }()
-	stall, mend := time.After(serveOn*3/4), time.After(serveOn*3/2) // it unsubscribes in between
+	hurry, stall, mend := time.After(serveOn/2), time.After(serveOn*3/4), time.After(serveOn*3/2) // it unsubscribes in between
 	next := time.NewTicker(time.Millisecond)
 	defer next.Stop()
 	for round, going := 0, true; going; round++ {
@@ -240,11 +240,12 @@ func TestStoppingRouterAnswers(t *testing.T) {
 		select {
 		case <-stopped:
 			going = false
-		case <-stall:
-			way.Stall()
+		case <-hurry:
 			mu.Lock()
 			served = false
 			mu.Unlock()
+		case <-stall:
+			way.Stall()
 		case <-mend:
 			way.Mend()
 		case <-next.C:
