@@ -26,8 +26,9 @@ const (
 	forgetRouter = time.Minute
 )
 
-// feed is what comes from the routers: batches, and answers to newest. A batch number that is missing, a silence and a
-// new connection all mean that something may have been lost, and are mended alike: by asking for the newest of all.
+// feed is what comes from the routers: batches, and answers to newest. A batch number that is missing, a silence, a message
+// that the worker was too slow to take and a new connection all mean that something may have been lost, and are mended
+// alike: by asking for the newest of all.
 type feed struct {
 	routers   map[string]*routerState // by series of batches
 	confirmed [subject.Parts]uint64   // per part the highest interest number that a router has applied
@@ -38,6 +39,7 @@ type feed struct {
 	askID    uint64
 	resynced int64 // when the newest of everything was last asked for
 	again    bool  // and it has to be asked for again
+	dropped  int   // messages that the worker was too slow to take, when last looked at
 	holes    holes
 	beat     int64 // when ingest gave its last sign of life, as far as batches tell; 0: not known
 	wanting  int64 // since when there has been interest
@@ -234,6 +236,10 @@ func (f *feed) check(b *Bucket, now int64) {
 	}
 	if since := max(f.last, f.wanting); now-since >= int64(silence) {
 		f.last = now // ask again after another silence
+		f.again = true
+	}
+	if n := b.dropped(); n > f.dropped {
+		f.dropped = n
 		f.again = true
 	}
 	if f.again {

@@ -1,6 +1,7 @@
 package bucket
 
 import (
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/tickfan/tickfan/libs/natstest"
 	"github.com/tickfan/tickfan/proto/control"
 	"github.com/tickfan/tickfan/proto/session"
 	"github.com/tickfan/tickfan/proto/subject"
@@ -214,6 +216,49 @@ func TestLargeInterestLeavesInParts(t *testing.T) {
 		if len(sent) != subject.Parts {
 			t.Errorf("answers %v: parts %v sent, want all", answers, sent)
 		}
+	}
+}
+
+// What a worker was too slow to take may have been a batch, or one message of an answer of several: the newest of everything
+// is asked for, without waiting for a batch that shows a hole.
+func TestDropsAreMended(t *testing.T) {
+	for _, which := range []string{"a batch", "an answer"} {
+		t.Run(which, func(t *testing.T) {
+			nc := natstest.Start(t).Connect(t)
+			asked, err := nc.SubscribeSync(subject.RouterNewest("local"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := New(Options{ID: "edge-ab12cd-0", Region: "local", NATS: nc, Stats: &Stats{}, Log: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer b.unsubscribe()
+			live(b, "X", control.Latest)
+			b.symbols.Store(1)
+			subj := subject.Fanout("local", b.ID())
+			if which == "an answer" {
+				subj = b.inbox + ".newest.1"
+			}
+			now := int64(time.Hour)
+			batch(b, now, tick.Batch{Number: 1})
+			for range pendingMsgs + 1 {
+				if err := nc.Publish(subj, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := nc.Flush(); err != nil { // it has all arrived, and nobody takes it
+				t.Fatal(err)
+			}
+			b.feed.check(b, now)
+			b.feed.check(b, now+int64(checkEvery))
+			if n := b.o.Stats.Resyncs.Load(); n != 1 {
+				t.Errorf("%d resyncs, want 1", n)
+			}
+			if _, err := asked.NextMsg(10 * time.Second); err != nil {
+				t.Errorf("nothing is asked for: %v", err)
+			}
+		})
 	}
 }
 
