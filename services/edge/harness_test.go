@@ -340,9 +340,13 @@ func startEdge(t *testing.T, r *region, change ...func(*Config)) *running {
 }
 
 // readyz is what the ops port answers.
-func (e *running) readyz() string {
+func (e *running) readyz() string { e.t.Helper(); return e.ask("/readyz") }
+
+// ask asks the ops port.
+func (e *running) ask(path string) string {
+	e.t.Helper()
 	w := &recorder{head: http.Header{}}
-	req, err := http.NewRequest("GET", "/readyz", nil)
+	req, err := http.NewRequest("GET", path, nil)
 	if err != nil {
 		e.t.Fatal(err)
 	}

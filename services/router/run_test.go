@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -221,6 +222,37 @@ func TestOutlivesTheServer(t *testing.T) {
 	if seqs, _, err := w.newest(); err != nil || seqs["BTC-USD"] != 2 {
 		t.Fatalf("newest: %v, %v", seqs, err)
 	}
+}
+
+// A router that does not take its ticks for a while drops some, and reads the newest from TICKS.
+func TestDroppedTicks(t *testing.T) {
+	w := newWorld(t)
+	w.makeTicks()
+	w.makeInterest()
+	w.put(bucketA, btcPart, value(1, control.Latest, btc))
+	w.store(btc, 1, 1)
+	f := w.listen(bucketA)
+	r := w.run().ready()
+	natstest.Eventually(t, within, func() bool { return f.last(btc) == 1 }, "what is stored")
+
+	r.log.Lock()
+	goOn := sync.OnceFunc(r.log.Unlock)
+	defer goOn()
+	for range 70_000 { // more than may wait; to say that they cannot be read, the router writes a line
+		if err := w.nc.Publish(subject.Beat, []byte("junk")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for seq := range uint64(5) {
+		w.store(btc, 1, seq+2)
+	}
+	natstest.Eventually(t, within, func() bool { return r.metric("tickfan_nats_dropped_total", `subscription="ticks"`) == 5 }, "ticks are dropped")
+	if f.last(btc) != 1 {
+		t.Fatal("the router was not held up")
+	}
+	goOn()
+	natstest.Eventually(t, within, func() bool { return f.last(btc) == 6 }, "the newest tick")
+	natstest.Eventually(t, within, func() bool { return r.metric("tickfan_router_repairs_total", `reason="dropped"`) >= 1 }, "a repair")
 }
 
 // Ingest's beats tell how many ticks there were; a router that has had fewer reads the newest from TICKS.
