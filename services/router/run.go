@@ -49,7 +49,7 @@ var (
 //	ticks.> beat ------------+                   +--> fanout.<region>.<bucket>   numbered batches
 //	interest.<region> -------+--> route.Loop ----+--> _INBOX.…                   newest ticks, answered
 //	router.<region>.newest --+     ^      ^      +--> router.<region>.beat       every 500 ms
-//	                               |      |                                     and when a stranger is heard
+//	router.<region>.beat ----+     |      |                                     and when a stranger is heard
 //	TICKS -- filler: at start, ----+      +---- libs/interest <-- KV INTEREST
 //	  |      after a cut, after a drop
 //	  +----- history: the ranges that the Loop is asked for --> _INBOX.…         ticks, answered

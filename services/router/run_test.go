@@ -268,7 +268,7 @@ func TestTicksLostOnTheWay(t *testing.T) {
 		}
 	}
 	natstest.Eventually(t, within, func() bool {
-		return r.metric("tickfan_router_ticks_missed_total", "") == 1 && strings.Contains(r.get("/metrics"), `reason="missed"`)
+		return r.metric("tickfan_router_ticks_missed_total", "") == 1 && r.metric("tickfan_router_repairs_total", `reason="missed"`) == 1
 	}, "a repair")
 }
 

@@ -11,7 +11,6 @@ const keepItems = 8192
 
 // Bucket is what one bucket is to get next.
 type Bucket struct {
-	name    subject.Bucket
 	subject string
 	router  string // as its batches name it: one name for each series of numbers
 

@@ -70,7 +70,6 @@ func (s *Sender) Stats() *Stats { return &s.stats }
 func (s *Sender) Open(name subject.Bucket) *Bucket {
 	s.born++
 	b := &Bucket{
-		name:    name,
 		subject: subject.Fanout(s.o.Region, name),
 		router:  fmt.Sprintf("%s.%d", s.o.Instance, s.born),
 		filled:  1,
