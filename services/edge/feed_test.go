@@ -2,6 +2,8 @@ package edge
 
 import (
 	"fmt"
+	"regexp"
+	"sync"
 	"testing"
 
 	"github.com/tickfan/tickfan/libs/natstest"
@@ -233,6 +235,55 @@ func TestLostBatchIsMended(t *testing.T) {
 	r.publish("BTC-USD", 2, "2")
 	r.beat()
 	price(t, c.next(), "2")
+}
+
+// So are the first batches of a series, as many as there were in the one before.
+func TestLostBeginOfASeriesIsMended(t *testing.T) {
+	r := newRegion(t)
+	r.publish("BTC-USD", 1, "1")
+	e := startEdge(t, r)
+	c := dial(t, e, session.JSON)
+	c.subscribe("BTC-USD")
+	price(t, c.next(), "1")
+	r.set(func() {
+		r.storeLocked(tick.Tick{Symbol: "BTC-USD", Position: tick.Position{Epoch: 7, Seq: 2}, Quote: tick.Quote{Price: tick.MustDecimal("2")}})
+		for _, b := range r.interest {
+			b.router = "r1.2" // the first ones, which told of tick 2, are lost
+		}
+	})
+	r.beat()
+	price(t, c.next(), "2")
+}
+
+// So is what a worker does not take for a while, beyond what may wait for it.
+func TestDroppedBatchesAreMended(t *testing.T) {
+	r := newRegion(t)
+	r.publish("BTC-USD", 1, "1")
+	e := startEdge(t, r)
+	c := dial(t, e, session.JSON)
+	c.subscribe("BTC-USD")
+	price(t, c.next(), "1")
+
+	e.log.mu.Lock()
+	goOn := sync.OnceFunc(e.log.mu.Unlock)
+	defer goOn()
+	r.set(func() {
+		for id := range r.interest { // to say that it cannot be read, the worker writes a line
+			if err := r.nc.Publish(subject.Fanout("local", id), []byte("junk")); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	const last = 10_000
+	for i := uint64(2); i <= last; i++ {
+		r.publish("BTC-USD", i, fmt.Sprint(i))
+	}
+	natstest.Eventually(t, wait, func() bool {
+		return regexp.MustCompile(`tickfan_nats_dropped_total\{.*subscription="fanout".*\} [1-9]`).MatchString(e.ask("/metrics"))
+	}, "batches are dropped")
+	goOn()
+	for m := c.next(); m.Price.String() != fmt.Sprint(last); m = c.next() {
+	}
 }
 
 // So is a server's death: what was published meanwhile is asked for when the connection is back.

@@ -230,7 +230,9 @@ func (e *edge) addBucketLocked() (*bucket.Bucket, error) {
 		return nil, fmt.Errorf("open bucket: %w", err)
 	}
 	e.buckets = append(e.buckets, b)
-	e.drops.Watch("fanout", b.Subscription())
+	fanout, answers := b.Subscriptions()
+	e.drops.Watch("fanout", fanout)
+	e.drops.Watch("answers", answers)
 	e.workers.Go(func() error { return b.Run(e.ctx) })
 	return b, nil
 }

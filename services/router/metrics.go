@@ -86,7 +86,7 @@ func newMetrics(meter metric.Meter, r *route.Router, ranges *history.Stats) (*me
 		return nil, fmt.Errorf("register instruments: %w", err)
 	}
 	// At 0 from the start, so that a rate over the first event is seen.
-	for _, reason := range []string{reconnect, dropped} {
+	for _, reason := range []string{reconnect, dropped, missed, mirrored} {
 		m.repairs.Add(context.Background(), 0, metric.WithAttributes(attribute.String("reason", reason)))
 	}
 	return m, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http/httptest"
 	"strings"
@@ -257,6 +258,7 @@ func (f *feed) confirmed(part int) uint64 {
 type running struct {
 	t     *testing.T
 	mux   *ops.Mux
+	log   valve
 	said  chan struct{} // closed by Ready
 	end   context.CancelFunc
 	ended chan error
@@ -277,7 +279,8 @@ func (w *world) runOf(url string, copies int) *running {
 	ctx, end := context.WithCancel(context.Background())
 	r.end = end
 	cfg := Config{Common: conf.Common{NATS: url, Region: "local"}, Options: Options{Copies: copies, Flush: 2 * time.Millisecond}}
-	deps := Deps{Log: slog.New(slog.NewTextHandler(testLog{w.t}, nil)), Ops: mux, Ready: func() { close(r.said) }}
+	r.log.out = testLog{w.t}
+	deps := Deps{Log: slog.New(slog.NewTextHandler(&r.log, nil)), Ops: mux, Ready: func() { close(r.said) }}
 	go func() { r.ended <- Run(ctx, cfg, deps) }()
 	w.t.Cleanup(func() {
 		r.stop()
@@ -337,6 +340,18 @@ func (r *running) metric(name, label string) float64 {
 	}
 	r.t.Fatalf("no metric %s", name)
 	return 0
+}
+
+// valve is a log that can be held up, and with it whoever writes a line.
+type valve struct {
+	sync.Mutex
+	out io.Writer
+}
+
+func (v *valve) Write(p []byte) (int, error) {
+	v.Lock()
+	defer v.Unlock()
+	return v.out.Write(p)
 }
 
 type testLog struct{ t *testing.T }

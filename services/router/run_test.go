@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -223,6 +224,37 @@ func TestOutlivesTheServer(t *testing.T) {
 	}
 }
 
+// A router that does not take its ticks for a while drops some, and reads the newest from TICKS.
+func TestDroppedTicks(t *testing.T) {
+	w := newWorld(t)
+	w.makeTicks()
+	w.makeInterest()
+	w.put(bucketA, btcPart, value(1, control.Latest, btc))
+	w.store(btc, 1, 1)
+	f := w.listen(bucketA)
+	r := w.run().ready()
+	natstest.Eventually(t, within, func() bool { return f.last(btc) == 1 }, "what is stored")
+
+	r.log.Lock()
+	goOn := sync.OnceFunc(r.log.Unlock)
+	defer goOn()
+	for range 70_000 { // more than may wait; to say that they cannot be read, the router writes a line
+		if err := w.nc.Publish(subject.Beat, []byte("junk")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for seq := range uint64(5) {
+		w.store(btc, 1, seq+2)
+	}
+	natstest.Eventually(t, within, func() bool { return r.metric("tickfan_nats_dropped_total", `subscription="ticks"`) == 5 }, "ticks are dropped")
+	if f.last(btc) != 1 {
+		t.Fatal("the router was not held up")
+	}
+	goOn()
+	natstest.Eventually(t, within, func() bool { return f.last(btc) == 6 }, "the newest tick")
+	natstest.Eventually(t, within, func() bool { return r.metric("tickfan_router_repairs_total", `reason="dropped"`) >= 1 }, "a repair")
+}
+
 // Ingest's beats tell how many ticks there were; a router that has had fewer reads the newest from TICKS.
 func TestTicksLostOnTheWay(t *testing.T) {
 	w := newWorld(t)
@@ -236,7 +268,7 @@ func TestTicksLostOnTheWay(t *testing.T) {
 		}
 	}
 	natstest.Eventually(t, within, func() bool {
-		return r.metric("tickfan_router_ticks_missed_total", "") == 1 && strings.Contains(r.get("/metrics"), `reason="missed"`)
+		return r.metric("tickfan_router_ticks_missed_total", "") == 1 && r.metric("tickfan_router_repairs_total", `reason="missed"`) == 1
 	}, "a repair")
 }
 
@@ -331,4 +363,31 @@ func TestBeat(t *testing.T) {
 		return !f.noBeat
 	}, "a batch that knows of the beat")
 	natstest.Eventually(t, within, func() bool { return r.metric("tickfan_router_beat_age_milliseconds", "") >= 0 }, "the age in the metric")
+}
+
+// A router that stops while NATS does, or hangs, waits for neither longer than it serves on and a moment more.
+func TestStopsWithNATS(t *testing.T) {
+	for name, goes := range map[string]func(w *world, way *natstest.Cable){
+		"stopped": func(w *world, _ *natstest.Cable) { w.server.Stop() },
+		"cut":     func(_ *world, way *natstest.Cable) { way.Cut() },
+		"hangs":   func(_ *world, way *natstest.Cable) { way.Stall() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.makeTicks()
+			w.makeInterest()
+			w.put(bucketA, btcPart, value(1, control.Every, btc))
+			w.run().ready() // another one, so that it has somebody to serve on for
+			way := natstest.NewCable(t, w.server.URL())
+			r := w.runAt(way.URL()).ready()
+			natstest.Eventually(t, within, func() bool { return r.metric("tickfan_router_routers", "") == 2 }, "they know each other")
+			w.tick(btc, 1, 1)
+			began := time.Now()
+			goes(w, way)
+			r.stop()
+			if took := time.Since(began); took > serveOn+2*time.Second {
+				t.Errorf("it took %s", took)
+			}
+		})
+	}
 }

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tickfan/tickfan/libs/natstest"
+	"github.com/tickfan/tickfan/libs/newest"
 	tickfan "github.com/tickfan/tickfan/libs/sdk/go"
 	"github.com/tickfan/tickfan/proto/subject"
 	"github.com/tickfan/tickfan/proto/tick"
@@ -199,6 +201,8 @@ func TestLinkPermissions(t *testing.T) {
 		{"$KV.EDGES.edge-ab12cd", eu, us, false},
 		{"$SRV.PING", eu, home, false},
 		{"$JS.API.STREAM.DELETE.TICKS", eu, home, false},
+		{"_INBOX.home.1", eu, home, false},
+		{"_INBOX.eu.1", home, eu, true},
 		{"anything", eu, home, false},
 		{"anything", home, eu, false},
 	} {
@@ -239,12 +243,31 @@ func TestLinkPermissions(t *testing.T) {
 	}
 	// Other regions' JetStream cannot be reached, nor what would change home's.
 	for _, s := range []string{"$JS.us.API.INFO", "$JS.us.API.STREAM.INFO.TICKS", "$JS.us.API.STREAM.PURGE.KV_INTEREST", "$JS.home.API.STREAM.PURGE.TICKS",
-		"$JS.home.API.STREAM.DELETE.TICKS", "$JS.home.API.STREAM.INFO.KV_INTEREST", "$JS.home.API.STREAM.MSG.DELETE.TICKS", "$JS.home.API.CONSUMER.CREATE.KV_LEADER"} {
+		"$JS.home.API.STREAM.DELETE.TICKS", "$JS.home.API.STREAM.INFO.KV_INTEREST", "$JS.home.API.STREAM.MSG.DELETE.TICKS",
+		"$JS.home.API.STREAM.UPDATE.TICKS", "$JS.home.API.CONSUMER.DELETE.TICKS.x", "$JS.home.API.DIRECT.GET.KV_LEADER", "$JS.home.API.CONSUMER.CREATE.KV_LEADER"} {
 		if m, err := eu.Request(s, nil, 500*time.Millisecond); err == nil {
 			t.Errorf("%s from eu is answered: %s", s, m.Data)
 		}
 	}
 	if _, err := eu.Request("$JS.home.API.STREAM.INFO.TICKS", nil, patience); err != nil {
 		t.Errorf("TICKS cannot be seen from eu: %v", err)
+	}
+	// A region's routers read home's newest ticks, of which its mirror may not have all.
+	atHome, err := jetstream.NewWithDomain(eu, stack.Home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	price := set(t, eu, "PUB-USD", "2.50")
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	ticks, err := newest.Read(ctx, atHome)
+	if err != nil {
+		t.Fatalf("home's ticks cannot be read from eu: %v", err)
+	}
+	if !slices.ContainsFunc(ticks, func(k newest.Tick) bool {
+		h, err := tick.DecodeHead(k.Payload)
+		return err == nil && h.Seq == price.Seq && string(h.Symbol) == "PUB-USD"
+	}) {
+		t.Errorf("%d ticks read at home, and not the newest of PUB-USD", len(ticks))
 	}
 }

@@ -22,7 +22,7 @@ import (
 const Capacity = 10000
 
 // pendingMsgs is how many NATS messages may wait for a worker. A batch comes every 2 ms at most, so this is seconds of
-// a worker that does not run; what is dropped beyond shows as a hole in the batch numbers and is asked for again.
+// a worker that does not run; beyond it they are dropped, and the newest of everything is asked for.
 const pendingMsgs = 8192
 
 // logEvery is the least time between two log lines of one kind.
@@ -137,8 +137,18 @@ func (b *Bucket) ID() subject.Bucket { return b.o.ID }
 // Connections is how many sessions the bucket has.
 func (b *Bucket) Connections() int { return int(b.conns.Load()) }
 
-// Subscription is the one that batches come on, for its drop counter.
-func (b *Bucket) Subscription() *nats.Subscription { return b.subs[0] }
+// Subscriptions are those that batches and answers come on, for their drop counters.
+func (b *Bucket) Subscriptions() (fanout, answers *nats.Subscription) { return b.subs[0], b.subs[1] }
+
+// dropped is how many messages the worker was too slow to take.
+func (b *Bucket) dropped() (n int) {
+	for _, s := range b.subs {
+		if d, err := s.Dropped(); err == nil { // else it has ended, and so does the worker
+			n += d
+		}
+	}
+	return n
+}
 
 // Snapshot is the bucket as its edge's heartbeat tells it.
 func (b *Bucket) Snapshot() control.BucketSnapshot {

@@ -1,6 +1,7 @@
 package bucket
 
 import (
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/tickfan/tickfan/libs/natstest"
 	"github.com/tickfan/tickfan/proto/control"
 	"github.com/tickfan/tickfan/proto/session"
 	"github.com/tickfan/tickfan/proto/subject"
@@ -15,7 +17,7 @@ import (
 )
 
 func batch(b *Bucket, now int64, m tick.Batch, ticks ...tick.Tick) {
-	m.Router = "r1"
+	m.Router = "r1.1"
 	for i := range ticks {
 		m.Items = append(m.Items, ticks[i].Append(nil))
 	}
@@ -76,21 +78,25 @@ func TestResyncsAreBounded(t *testing.T) {
 	}
 }
 
-// A router that serves a bucket again, after another did, counts its batches from 1; a loss is a loss then, too.
+// A router that serves a bucket again, after another did, begins a new series of batches; a loss is a loss then, too, also
+// one as long as the series before.
 func TestSeriesOfBatches(t *testing.T) {
 	b := bench(0)
 	now := int64(time.Hour)
 	holes := int64(0)
 	for _, step := range []struct {
+		router string
 		number uint64
 		lost   bool
-	}{{1, false}, {2, false}, {4, true}, {5, false}, {1, false}, {2, false}, {4, true}, {3, true}, {4, false}} {
-		batch(b, now, tick.Batch{Number: step.number})
+	}{{"r1.1", 1, false}, {"r1.1", 2, false}, {"r1.1", 4, true}, {"r1.1", 5, false}, {"r1.2", 1, false}, {"r1.2", 2, false},
+		{"r1.2", 4, true}, {"r1.2", 3, true}, {"r1.3", 4, true}, {"r1.3", 5, false}, {"r2.1", 6, true}, {"r1.3", 6, false}, {"r1.3", 1, true}} {
+		m := tick.Batch{Router: step.router, Number: step.number}
+		b.feed.batch(b, m.Append(nil), now)
 		if step.lost {
 			holes++
 		}
 		if n := b.o.Stats.Holes.Load(); n != holes {
-			t.Fatalf("batch %d: %d holes, want %d", step.number, n, holes)
+			t.Fatalf("batch %s:%d: %d holes, want %d", step.router, step.number, n, holes)
 		}
 	}
 }
@@ -104,8 +110,8 @@ func TestTwoCopies(t *testing.T) {
 	o.took = nil
 	now := int64(time.Hour)
 	for n := range uint64(10) {
-		for _, router := range []string{"r1", "r2"} {
-			if router == "r1" && n > 5 {
+		for _, router := range []string{"r1.1", "r2.1"} {
+			if router == "r1.1" && n > 5 {
 				continue
 			}
 			tk := tick.Tick{Symbol: "X", Position: tick.Position{Epoch: 1, Seq: n + 1}, Quote: tick.Quote{Price: tick.MustDecimal("1")}}
@@ -210,6 +216,49 @@ func TestLargeInterestLeavesInParts(t *testing.T) {
 		if len(sent) != subject.Parts {
 			t.Errorf("answers %v: parts %v sent, want all", answers, sent)
 		}
+	}
+}
+
+// What a worker was too slow to take may have been a batch, or one message of an answer of several: the newest of everything
+// is asked for, without waiting for a batch that shows a hole.
+func TestDropsAreMended(t *testing.T) {
+	for _, which := range []string{"a batch", "an answer"} {
+		t.Run(which, func(t *testing.T) {
+			nc := natstest.Start(t).Connect(t)
+			asked, err := nc.SubscribeSync(subject.RouterNewest("local"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := New(Options{ID: "edge-ab12cd-0", Region: "local", NATS: nc, Stats: &Stats{}, Log: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer b.unsubscribe()
+			live(b, "X", control.Latest)
+			b.symbols.Store(1)
+			subj := subject.Fanout("local", b.ID())
+			if which == "an answer" {
+				subj = b.inbox + ".newest.1"
+			}
+			now := int64(time.Hour)
+			batch(b, now, tick.Batch{Number: 1})
+			for range pendingMsgs + 1 {
+				if err := nc.Publish(subj, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := nc.Flush(); err != nil { // it has all arrived, and nobody takes it
+				t.Fatal(err)
+			}
+			b.feed.check(b, now)
+			b.feed.check(b, now+int64(checkEvery))
+			if n := b.o.Stats.Resyncs.Load(); n != 1 {
+				t.Errorf("%d resyncs, want 1", n)
+			}
+			if _, err := asked.NextMsg(10 * time.Second); err != nil {
+				t.Errorf("nothing is asked for: %v", err)
+			}
+		})
 	}
 }
 

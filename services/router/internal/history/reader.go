@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tickfan/tickfan/libs/quiet"
 	"github.com/tickfan/tickfan/proto/tick"
 )
 
@@ -35,14 +36,10 @@ type Stats struct {
 
 // Reader answers questions. Ask and RefuseRest may be called from any goroutine.
 type Reader struct {
-	log     *slog.Logger
+	faults  *quiet.Log
 	publish func(subject string, data []byte) error
 	asked   chan question
 	stats   Stats
-
-	mu     sync.Mutex
-	logged time.Time
-	faults int // since then
 }
 
 type question struct {
@@ -53,7 +50,7 @@ type question struct {
 
 // New makes a Reader. publish sends a message and does not keep data; one that does not leave is the asker's to miss.
 func New(log *slog.Logger, publish func(subject string, data []byte) error) *Reader {
-	return &Reader{log: log, publish: publish, asked: make(chan question, backlog)}
+	return &Reader{faults: quiet.New(log, logEvery), publish: publish, asked: make(chan question, backlog)}
 }
 
 // Stats gives the counters.
@@ -114,17 +111,9 @@ func (r *Reader) serve(ctx context.Context, js jetstream.JetStream, q question) 
 	r.answer(q, ticks, lack)
 }
 
-// failed logs the first fault in a while and counts the others.
 func (r *Reader) failed(q question, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.logged.IsZero() && time.Since(r.logged) < logEvery {
-		r.faults++
-		return
-	}
-	r.log.Warn("a range of ticks was not read to its end; who asked asks again", "symbol", q.Symbol, "epoch", q.Epoch,
-		"from", q.From, "to", q.To, "error", err, "suppressed", r.faults)
-	r.logged, r.faults = time.Now(), 0
+	r.faults.Warn("range", "a range of ticks was not read to its end; who asked asks again", "symbol", q.Symbol, "epoch", q.Epoch,
+		"from", q.From, "to", q.To, "error", err)
 }
 
 // answerHead is more than the head and end of an answer can take: array, kind, last, headers of ticks and missing, lack.

@@ -80,7 +80,9 @@ func (p *Peers) Expire(now time.Time) (changed bool) {
 			changed = changed || o.ready
 		}
 	}
-	p.rank()
+	if changed {
+		p.rank()
+	}
 	return changed
 }
 
