@@ -140,11 +140,17 @@ func (m *Mux) Close(ctx context.Context) error { return m.telemetry.Close(ctx) }
 type readiness struct {
 	Ready bool    `json:"ready"`
 	Unmet []unmet `json:"unmet,omitempty"`
+	Met   []met   `json:"met,omitempty"` // those of which there is more to say
 }
 
 type unmet struct {
 	Condition string `json:"condition"`
 	Reason    string `json:"reason"`
+}
+
+type met struct {
+	Condition string `json:"condition"`
+	How       string `json:"how"`
 }
 
 func (r readiness) String() string {
@@ -170,7 +176,10 @@ func (m *Mux) readiness() readiness {
 	reasons := make([]error, len(conditions))
 	told := map[string]bool{} // services that say what they wait for: that they are starting is no news then
 	for i, c := range conditions {
-		reasons[i] = c.Err()
+		var how string
+		if reasons[i], how = c.state(); how != "" {
+			r.Met = append(r.Met, met{c.name, how})
+		}
 		if reasons[i] != nil && reasons[i] != errStarting {
 			told[c.service()] = true
 		}

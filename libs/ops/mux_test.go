@@ -67,6 +67,10 @@ func TestReadiness(t *testing.T) {
 	expect(503, `{"ready":false,"unmet":[{"condition":"edge.nats","reason":"cut"}]}`)
 	nats.Set(nil)
 
+	view.Met("of 20 symbols")
+	expect(200, `{"ready":true,"met":[{"condition":"edge.view","how":"of 20 symbols"}]}`)
+	view.Set(nil)
+
 	m.Stopping(errors.New("terminated"))
 	m.Stopping(errors.New("again"))
 	expect(503, `{"ready":false,"unmet":[{"condition":"running","reason":"stopping: terminated"}]}`)

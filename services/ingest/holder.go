@@ -12,8 +12,10 @@ import (
 // prepareTimeout is for reading TICKS once; it is tried again.
 const prepareTimeout = 30 * time.Second
 
-// Prepare makes TICKS ready and reads where each symbol stands. It is one of the lease's calls (lease.Holder), as are
-// the three below.
+// Won has what came lately held until it is stamped. It is one of the lease's calls (lease.Holder), as are the four below.
+func (s *service) Won() { s.held.Won(time.Now()) }
+
+// Prepare makes TICKS ready and reads where each symbol stands.
 func (s *service) Prepare(ctx context.Context) (highest uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, prepareTimeout)
 	defer cancel()
@@ -38,34 +40,49 @@ func (s *service) Prepare(ctx context.Context) (highest uint64, err error) {
 	return last.Epoch, nil
 }
 
-// Begin starts to stamp, first what a leader before had not come to.
+// Begin starts to stamp, also what a leader before had not come to.
 func (s *service) Begin(epoch uint64) {
 	s.stamper.Begin(epoch, s.known)
 	s.known = nil
-	if n := s.held.TakeOver(time.Now()); n > 0 {
-		s.deps.Log.Info("stamped prices that had come before and that nobody had stamped", "prices", n)
+	s.once.Do(func() { close(s.first) })
+	s.mayStamp()
+}
+
+// mayStamp wakes takeOver.
+func (s *service) mayStamp() {
+	select {
+	case s.may <- struct{}{}:
+	default:
+	}
+}
+
+// takeOver stamps what a leader before had not come to, and what of it a pause of this process kept it from stamping. It
+// does so beside the lease: who asked for his price is answered when it is flushed, which may take longer than a lease
+// lasts.
+func (s *service) takeOver(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.may:
+			if n := s.held.TakeOver(); n > 0 {
+				s.deps.Log.Info("stamped prices that had come before and that nobody had stamped", "prices", n)
+			}
+		}
 	}
 }
 
 // active tells whether this instance stamps.
 func (s *service) active() bool { return s.stamper.Epoch() != 0 }
 
-// began is called after Begin, with all conditions met but perhaps NATS's.
-func (s *service) began() {
-	s.once.Do(func() {
-		close(s.first)
-		s.deps.SayReady()
-	})
-}
-
 // Keep lets the stamper go on.
-func (s *service) Keep(until time.Time) { s.stamper.Keep(until) }
+func (s *service) Keep(until time.Time) {
+	s.stamper.Keep(until)
+	s.mayStamp()
+}
 
 // End stops it.
-func (s *service) End() {
-	s.stamper.End()
-	s.held.StandBy()
-}
+func (s *service) End() { s.stamper.End() }
 
 func (s *service) ensureTicks(ctx context.Context) error {
 	return store.Ensure(ctx, s.js, store.Config{History: s.cfg.History, Replicas: s.cfg.Replicas}, s.deps.Log)

@@ -37,7 +37,7 @@ const (
 
 	flushTimeout = time.Second
 
-	// keepHeld is how long it may take until another ingest's death is known here and this one stamps.
+	// keepHeld is how long it may take until another ingest's death is known here and this one has the lease.
 	keepHeld = lease.TTL + 2*lease.Every
 )
 
@@ -55,7 +55,7 @@ const (
 //
 // Ticks leave on a connection of their own, which also carries the lease: junk on ingest.> delays neither.
 func Run(ctx context.Context, cfg Config, deps Deps) error {
-	s := &service{cfg: cfg, deps: deps, instance: newInstance(), first: make(chan struct{})}
+	s := &service{cfg: cfg, deps: deps, instance: newInstance(), first: make(chan struct{}), may: make(chan struct{}, 1)}
 	leaseCondition := deps.Ops.Condition("ingest")
 	ticks, err := s.connect(ctx, "ingest-ticks", true)
 	if err != nil {
@@ -72,12 +72,12 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 	}
 
 	s.stamper = stamp.New(ticks, cfg.MaxSymbols, wall)
-	s.held = standby.New(keepHeld, cfg.MaxSymbols)
+	s.held = standby.New(keepHeld, cfg.MaxSymbols, s.active)
 	s.stored = stored.New(stored.Options{JetStream: s.js, Stamper: s.stamper, Log: deps.Log, Now: time.Now})
 	s.refused = refusal.New(deps.Log)
 	s.lease = lease.New(lease.Options{
 		JetStream: s.js, Instance: s.instance, Replicas: cfg.Replicas, Holder: s,
-		Condition: leaseCondition, Log: deps.Log, Now: wall, Began: s.began,
+		Condition: leaseCondition, Log: deps.Log, Now: wall, Ready: sync.OnceFunc(deps.SayReady),
 	})
 	if cfg.has(SourceGenerator) {
 		s.openGenerator()
@@ -99,7 +99,7 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 	in, err := intake.New(intake.Options{
 		Conn: feed, Ticks: ticks, Drops: drops, Refused: s.refused, Log: deps.Log, Now: time.Now,
 		Active: s.active, Skipped: func() { s.counts.skipped.Add(1) },
-		Hold:  func(sym subject.Symbol, q tick.Quote, stamp func()) { s.held.Hold(sym, q, time.Now(), stamp) },
+		Hold:  func(sym subject.Symbol, q tick.Quote, stamp func() bool) { s.held.Hold(sym, q, time.Now(), stamp) },
 		Stamp: s.fromIngest, StampHeld: s.stampIngest, Stored: s.stored.Wait,
 	})
 	if err != nil {
@@ -127,6 +127,7 @@ type service struct {
 	known map[subject.Symbol]tick.Position // from Prepare to Begin
 	once  sync.Once
 	first chan struct{} // closed when the first epoch has begun
+	may   chan struct{} // stamping is allowed, perhaps after it was not
 }
 
 // serve runs what takes prices inside of what stamps them, so that stopping is: no more prices, flush and answer what
@@ -140,6 +141,7 @@ func (s *service) serve(ctx context.Context, in *intake.Intake, ticks, feed *nat
 	var inner errgroup.Group
 	inner.Go(func() error { return s.lease.Run(holding) })
 	inner.Go(func() error { return s.beat(holding) })
+	inner.Go(func() error { return s.takeOver(holding) })
 	inner.Go(func() error { return s.keepTicks(holding) })
 	inner.Go(func() error { return s.stored.Run(holding) })
 

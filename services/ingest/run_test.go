@@ -18,6 +18,8 @@ import (
 	"github.com/tickfan/tickfan/proto/control"
 	"github.com/tickfan/tickfan/proto/subject"
 	"github.com/tickfan/tickfan/proto/tick"
+	"github.com/tickfan/tickfan/services/ingest/internal/stamp"
+	"github.com/tickfan/tickfan/services/ingest/internal/standby"
 )
 
 func TestStampAcrossRestarts(t *testing.T) {
@@ -96,10 +98,10 @@ func TestOnlyOneStampsAndTheOtherTakesOver(t *testing.T) {
 	a := start(t, link.URL())
 	a.waitReady(t)
 	b := start(t, srv.URL())
-	natstest.Eventually(t, patience, func() bool {
-		s := b.get("/readyz")
-		return strings.Contains(s, "standby: ingest-") && strings.Contains(s, "holds the lease")
-	}, "b stands by")
+	b.waitReady(t) // to take over
+	if s := b.get("/readyz"); !strings.Contains(s, `"standby: ingest-`) || b.metric("tickfan_ingest_epoch") != 0 {
+		t.Errorf("b says %s, in epoch %v", s, b.metric("tickfan_ingest_epoch"))
+	}
 
 	var last tick.Tick
 	for range 20 {
@@ -125,7 +127,9 @@ func TestOnlyOneStampsAndTheOtherTakesOver(t *testing.T) {
 	if tk := next(t, sub); tk.Symbol != "ETH-USD" || tk.Position != (tick.Position{Epoch: held.Epoch, Seq: held.Seq}) || tk.Price.String() != "7" {
 		t.Errorf("%+v", tk)
 	}
-	b.waitReady(t)
+	if s := b.get("/readyz"); !b.mux.Ready() || !strings.Contains(s, "leads in epoch") || b.metric("tickfan_ingest_epoch") != float64(held.Epoch) {
+		t.Errorf("b says %s, in epoch %v", s, b.metric("tickfan_ingest_epoch"))
+	}
 	got := ask(t, nc, "ingest.BTC-USD", "2")
 	if !got.OK || got.Epoch <= last.Epoch || got.Seq != 1 {
 		t.Fatalf("%+v %v", got, got.Error)
@@ -139,7 +143,7 @@ func TestOnlyOneStampsAndTheOtherTakesOver(t *testing.T) {
 
 	// It comes back and finds that it is no more the one.
 	link.Mend()
-	natstest.Eventually(t, patience, func() bool { return strings.Contains(a.get("/readyz"), "standby: ingest-") }, "a stands by")
+	natstest.Eventually(t, patience, func() bool { return a.mux.Ready() && strings.Contains(a.get("/readyz"), "standby: ingest-") }, "a stands by")
 	for range 20 {
 		if got := ask(t, nc, "ingest.BTC-USD", "3"); !got.OK {
 			t.Fatal(got.Error)
@@ -286,5 +290,32 @@ func TestStopWhileNATSIsAway(t *testing.T) {
 	r.stop()
 	if d := time.Since(began); d > 20*time.Second {
 		t.Errorf("took %s", d)
+	}
+}
+
+// However long it takes to answer those whose prices were held, the lease is kept meanwhile.
+func TestTakeOverHoldsNothingUp(t *testing.T) {
+	srv := natstest.Start(t)
+	nc := srv.Connect(t)
+	s := &service{
+		deps: Deps{Log: slog.New(slog.DiscardHandler)}, first: make(chan struct{}), may: make(chan struct{}, 1),
+		stamper: stamp.New(nc, 10, time.Now),
+	}
+	s.held = standby.New(keepHeld, 10, s.active)
+	gate, came := make(chan struct{}), make(chan struct{})
+	s.held.Hold("BTC-USD", tick.Quote{}, time.Now(), func() bool { close(came); <-gate; return true })
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- s.takeOver(ctx) }()
+	s.Won()
+	s.Keep(time.Now().Add(time.Minute))
+	s.Begin(7)
+	<-came
+	s.Keep(time.Now().Add(time.Minute))
+	s.End()
+	close(gate)
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }

@@ -67,25 +67,30 @@ func (s *service) stampIngest(sym subject.Symbol, q tick.Quote) (tick.Position, 
 func (s *service) fromCoinbase(sym subject.Symbol, q tick.Quote) (err error) {
 	if !s.active() {
 		s.counts.skipped.Add(1)
-		s.held.Hold(sym, q, time.Now(), func() {
-			if err := s.stampCoinbase(sym, q); err != nil && !errors.Is(err, stamp.ErrInactive) {
+		s.held.Hold(sym, q, time.Now(), func() bool {
+			err := s.stampCoinbase(sym, q)
+			if errors.Is(err, stamp.ErrInactive) {
+				return false
+			}
+			if err != nil {
 				s.refused.Refuse("coinbase "+string(sym), err)
 			}
+			return true
 		})
 		return stamp.ErrInactive
 	}
 	s.held.Stamp(sym, func() { err = s.stampCoinbase(sym, q) })
+	if errors.Is(err, stamp.ErrInactive) {
+		s.counts.skipped.Add(1)
+	}
 	return err
 }
 
 func (s *service) stampCoinbase(sym subject.Symbol, q tick.Quote) error {
 	s.quieten(sym, q)
 	_, err := s.stamper.Stamp(sym, q)
-	switch {
-	case err == nil:
+	if err == nil {
 		s.counts.coinbase.Add(1)
-	case errors.Is(err, stamp.ErrInactive):
-		s.counts.skipped.Add(1)
 	}
 	return err
 }

@@ -1,10 +1,11 @@
 package chaos
 
 import (
+	"cmp"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -171,13 +172,11 @@ func ways(one func(*world) *stack.Node, do func(*natstest.Cable)) func(*world) f
 	}
 }
 
+// leadingIngest is the one of the highest epoch: one that was cut off or paused may not know yet that another leads.
 func (w *world) leadingIngest() *stack.Node {
-	for _, n := range w.Ingests {
-		if status, _, err := stack.Get(n.OpsURL() + "/readyz"); err == nil && status == http.StatusOK {
-			return n
-		}
-	}
-	return pick(w, w.Ingests)
+	return slices.MaxFunc(w.Ingests, func(a, b *stack.Node) int {
+		return cmp.Compare(a.Metric("tickfan_ingest_epoch"), b.Metric("tickfan_ingest_epoch"))
+	})
 }
 
 func (w *world) drain() func() {

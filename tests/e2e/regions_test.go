@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"os"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/tickfan/tickfan/libs/natstest"
 	tickfan "github.com/tickfan/tickfan/libs/sdk/go"
 	"github.com/tickfan/tickfan/proto/subject"
+	"github.com/tickfan/tickfan/proto/tick"
 	"github.com/tickfan/tickfan/tests/stack"
 )
 
@@ -32,20 +34,7 @@ func TestRegionCutOff(t *testing.T) {
 			clients[c.name] = c
 		}
 	}
-	js, err := jetstream.New(eu.Connect())
-	if err != nil {
-		t.Fatal(err)
-	}
-	natstest.Eventually(t, patience, func() bool {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		s, err := js.Stream(ctx, subject.StreamTicks)
-		if err != nil {
-			return false
-		}
-		_, err = s.GetLastMsgForSubject(ctx, subject.Ticks("QUIET-USD"))
-		return err == nil
-	}, "the region has a mirror of TICKS with the quiet symbol in it")
+	isMirrored(t, eu, "QUIET-USD", quiet)
 
 	eu.Link.Cut()
 	natstest.Eventually(t, patience, func() bool { return clients["latest in eu"].isStale() }, "clients of the region that is cut off are told")
@@ -86,6 +75,86 @@ func TestRegionCutOff(t *testing.T) {
 	for _, r := range []*stack.Region{home, us} {
 		clients["every in "+r.Name].undisturbed()
 	}
+}
+
+// A region's mirror of TICKS does not go on as before when home's stream is another one, whose messages have numbers that the
+// mirror has seen: after it was lost, and after it was put back to an older state.
+func TestHomeLosesItsTicks(t *testing.T) {
+	t.Parallel()
+	const quiet = "QUIET-USD"
+	regions := stack.StartRegions(t, programs, "eu")
+	home, eu := regions[0], regions[1]
+	pub := publishOn(t, home.Connect(), "PUB-USD")
+	isMirrored(t, eu, quiet, set(t, home.Connect(), quiet, "1.50"))
+	pub.goesOn()
+	isMirrored(t, eu, "PUB-USD", pub.last())
+	c := dial(t, "client", tickfan.Compact, eu.Edge)
+	c.subscribe([]string{quiet, "PUB-USD"})
+
+	js, err := jetstream.New(home.Connect())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := js.DeleteStream(ctx, subject.StreamTicks); err != nil {
+		t.Fatal(err)
+	}
+	natstest.Eventually(t, patience, func() bool { _, err := js.Stream(ctx, subject.StreamTicks); return err == nil }, "ingest has made TICKS again")
+	moved := set(t, home.Connect(), quiet, "2.50")
+	isMirrored(t, eu, quiet, moved)
+	c.endsOn(quiet, moved)
+
+	home.Server.Kill()
+	kept := t.TempDir()
+	if err := os.CopyFS(kept, os.DirFS(home.Server.Store())); err != nil {
+		t.Fatal(err)
+	}
+	home.Server.Start()
+	pub = publishOn(t, home.Connect(), "PUB-USD")
+	isMirrored(t, eu, "PUB-USD", pub.last())
+	home.Server.Kill()
+	if err := os.RemoveAll(home.Server.Store()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(home.Server.Store(), os.DirFS(kept)); err != nil {
+		t.Fatal(err)
+	}
+	home.Server.Start()
+	moved = set(t, home.Connect(), quiet, "3.50")
+	isMirrored(t, eu, quiet, moved)
+	c.endsOn(quiet, moved)
+
+	eu.Link.Cut()
+	eu.Router.Kill() // the next one has only the mirror
+	eu.Router.Start()
+	eu.Router.AwaitReady()
+	late := dial(t, "late", tickfan.JSON, startEdge(eu, "edge-b"))
+	late.subscribe([]string{quiet})
+	late.endsOn(quiet, moved)
+}
+
+// isMirrored waits until a region's own TICKS has a price as its symbol's last.
+func isMirrored(t *testing.T, r *stack.Region, symbol string, s sent) {
+	t.Helper()
+	js, err := jetstream.New(r.Connect())
+	if err != nil {
+		t.Fatal(err)
+	}
+	natstest.Eventually(t, patience, func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		stream, err := js.Stream(ctx, subject.StreamTicks)
+		if err != nil {
+			return false
+		}
+		m, err := stream.GetLastMsgForSubject(ctx, subject.Ticks(subject.Symbol(symbol)))
+		if err != nil {
+			return false
+		}
+		h, err := tick.DecodeHead(m.Data)
+		return err == nil && h.Epoch == s.Epoch && h.Seq == s.Seq
+	}, "the mirror of %s has %s at %v", r.Name, symbol, s.Position)
 }
 
 func startEdge(r *stack.Region, name string) *stack.Service {

@@ -76,7 +76,6 @@ func (c *Cluster) nodes(o ClusterOptions, command string, n int, flags ...string
 			args = append([]string{"--name", name}, flags...)
 		}
 		node.Service = newService(c.t, o.Programs, name, command, urls, args...)
-		node.standby = command == "ingest"
 		all = append(all, node)
 	}
 	return all

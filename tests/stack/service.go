@@ -15,8 +15,6 @@ type Service struct {
 	ops    string // host:port of the present run
 	listen string // of an edge, the same for all its runs; "" before the first
 	edge   bool
-
-	standby bool // one that stands by for another counts as ready
 }
 
 // askEvery is how often a service is asked whether it is ready.
@@ -79,7 +77,7 @@ func (s *Service) ready() (ok bool, body string) {
 	if err != nil {
 		return false, err.Error()
 	}
-	return status == http.StatusOK || s.standby && strings.Contains(body, "standby: "), body
+	return status == http.StatusOK, body
 }
 
 // URL is where clients of an edge connect: http://host:port.

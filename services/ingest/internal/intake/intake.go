@@ -42,8 +42,9 @@ type Options struct {
 	Active func() bool
 	// Skipped is called for each price that came while this ingest does not stamp.
 	Skipped func()
-	// Hold is given those of them that could be stamped, with what stamps them by StampHeld, and answers.
-	Hold func(s subject.Symbol, q tick.Quote, stamp func())
+	// Hold is given those of them that could be stamped, with what stamps them by StampHeld, and answers. false: this ingest
+	// may not stamp now.
+	Hold func(s subject.Symbol, q tick.Quote, stamp func() bool)
 	// Stamp publishes a price. Its error is stamp.ErrInactive or a *code.Error.
 	Stamp func(subject.Symbol, tick.Quote) (tick.Position, error)
 	// StampHeld does the same with a price that was held.
@@ -126,22 +127,24 @@ func (in *Intake) one(m *nats.Msg) {
 	s, q, err := in.read(m)
 	switch {
 	case active:
-		in.deal(m, s, q, err, in.o.Stamp)
+		if !in.deal(m, s, q, err, in.o.Stamp) { // the lease was lost since the look above, or the process was paused
+			in.o.Skipped()
+		}
 	case err == nil:
 		in.o.Skipped()
-		in.o.Hold(s, q, func() { in.deal(m, s, q, nil, in.o.StampHeld) })
+		in.o.Hold(s, q, func() bool { return in.deal(m, s, q, nil, in.o.StampHeld) })
 	default:
 		in.o.Skipped()
 	}
 }
 
-// deal stamps a price that could be read, or err says why not, and answers.
-func (in *Intake) deal(m *nats.Msg, s subject.Symbol, q tick.Quote, err error, stampIt func(subject.Symbol, tick.Quote) (tick.Position, error)) {
+// deal stamps a price that could be read, or err says why not, and answers. false: this ingest may not stamp.
+func (in *Intake) deal(m *nats.Msg, s subject.Symbol, q tick.Quote, err error, stampIt func(subject.Symbol, tick.Quote) (tick.Position, error)) bool {
 	reply := m.Reply
 	if reply != "" && !answerable(reply) {
 		in.o.Refused.Refuse(m.Subject, code.Errorf(code.BadMessage,
 			"reply subject %s: answers do not go there; use an inbox", code.Quote(reply)))
-		return
+		return true
 	}
 	var reconnects uint64
 	if reply != "" {
@@ -152,8 +155,8 @@ func (in *Intake) deal(m *nats.Msg, s subject.Symbol, q tick.Quote, err error, s
 		pos, err = stampIt(s, q)
 	}
 	switch {
-	case errors.Is(err, stamp.ErrInactive): // the lease was lost since the look above, or the process was paused
-		in.o.Skipped()
+	case errors.Is(err, stamp.ErrInactive):
+		return false
 	case err != nil:
 		in.o.Refused.Refuse(m.Subject, err)
 		if reply != "" {
@@ -164,6 +167,7 @@ func (in *Intake) deal(m *nats.Msg, s subject.Symbol, q tick.Quote, err error, s
 	case reply != "":
 		in.answers.ok(answer{m: m, reconnects: reconnects, body: control.IngestAnswer{OK: true, Epoch: pos.Epoch, Seq: pos.Seq}})
 	}
+	return true
 }
 
 func (in *Intake) read(m *nats.Msg) (s subject.Symbol, q tick.Quote, err error) {

@@ -65,7 +65,7 @@ func open(t *testing.T) *desk {
 		Conn: d.srv.Connect(t), Ticks: d.ticks, Drops: drops, Refused: d.refused, Log: slog.New(slog.DiscardHandler), Now: time.Now,
 		Active:  func() bool { return d.stamper.Epoch() != 0 },
 		Skipped: func() {},
-		Hold:    func(subject.Symbol, tick.Quote, func()) {},
+		Hold:    func(subject.Symbol, tick.Quote, func() bool) {},
 		Stored:  func(s subject.Symbol, p tick.Position, done func(bool)) { done(s != "LOST-USD") },
 		Stamp: func(sym subject.Symbol, q tick.Quote) (tick.Position, error) {
 			if f := d.slow.Load(); f != nil {

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"sync"
 	"testing"
 	"time"
@@ -30,6 +32,8 @@ type holder struct {
 	until    time.Time
 	prepares int
 }
+
+func (h *holder) Won() {}
 
 func (h *holder) Prepare(ctx context.Context) (uint64, error) {
 	h.mu.Lock()
@@ -109,6 +113,7 @@ func (c *clock) jump(d time.Duration) {
 type contender struct {
 	*Lease
 	holder    *holder
+	mux       *ops.Mux
 	condition *ops.Condition
 	conn      *nats.Conn
 	clock     *clock
@@ -122,14 +127,14 @@ func contend(t *testing.T, srv *natstest.Server, name string, ttl time.Duration,
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &contender{holder: h, condition: mux.Condition("lease"), conn: srv.Connect(t), clock: &clock{}}
+	c := &contender{holder: h, mux: mux, condition: mux.Condition("lease"), conn: srv.Connect(t), clock: &clock{}}
 	js, err := jetstream.New(c.conn)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.Lease = New(Options{
 		JetStream: js, Instance: name, Replicas: 1, Holder: h, Condition: c.condition,
-		Log: slog.New(slog.DiscardHandler), Now: c.clock.now, Began: func() {},
+		Log: slog.New(slog.DiscardHandler), Now: c.clock.now, Ready: func() {},
 		TTL: ttl, Every: 200 * time.Millisecond, Retry: 50 * time.Millisecond,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -147,6 +152,13 @@ func contend(t *testing.T, srv *natstest.Server, name string, ttl time.Duration,
 	})
 	t.Cleanup(c.stop)
 	return c
+}
+
+// readyz is what it says of itself.
+func (c *contender) readyz() string {
+	w := httptest.NewRecorder()
+	c.mux.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
+	return w.Body.String()
 }
 
 func (c *contender) begins(t *testing.T, terms int) uint64 {

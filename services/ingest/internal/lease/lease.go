@@ -27,8 +27,11 @@ const (
 	markers  = 5 * time.Minute // how long LEADER keeps the mark of a key that went
 )
 
-// Holder is what the lease lets stamp. All calls come from one goroutine, but for Prepare's.
+// Holder is what the lease lets stamp. All calls come from one goroutine, but for Prepare's, and must not block: the lease
+// is refreshed by the same.
 type Holder interface {
+	// Won comes first: nobody else stamps any more.
+	Won()
 	// Prepare readies an epoch, whose number is not known yet, after the lease was won, and gives the highest epoch
 	// that TICKS knows. It is called again until it succeeds or ctx ends.
 	Prepare(ctx context.Context) (highest uint64, err error)
@@ -46,10 +49,10 @@ type Options struct {
 	Instance  string // this process's run; nobody else's, and new at each start
 	Replicas  int    // of LEADER
 	Holder    Holder
-	Condition *ops.Condition // met while this instance stamps
+	Condition *ops.Condition // met while this instance stamps, or hears another one that does and could take over
 	Log       *slog.Logger
 	Now       func() time.Time
-	Began     func() // called after an epoch began and the condition is met; must not block
+	Ready     func() // called when the condition is met; must not block
 
 	TTL, Every, Retry time.Duration
 }
@@ -110,6 +113,7 @@ func (l *Lease) Run(ctx context.Context) error {
 		if !ok {
 			return nil
 		}
+		l.o.Holder.Won()
 		err := l.hold(ctx, rev)
 		if err == nil {
 			return nil
@@ -138,7 +142,11 @@ func (l *Lease) win(ctx context.Context) (rev uint64, ok bool) {
 			return rev, true
 		default:
 			standby := fmt.Sprintf("standby: %s holds the lease", holder)
-			l.o.Condition.Set(errors.New(standby))
+			if l.seen.Load() > 0 {
+				l.ready(standby)
+			} else { // a dead one's, perhaps our own of before
+				l.o.Condition.Set(errors.New(standby + ", but has not been heard"))
+			}
 			if standby != said {
 				l.o.Log.Info(standby)
 				said = standby
@@ -197,11 +205,10 @@ func (l *Lease) hold(ctx context.Context, rev uint64) error {
 			l.paused = false
 			l.o.Log.Warn("the lease is still ours after the pause", "epoch", term.epoch)
 			if term.epoch != 0 {
-				l.o.Condition.Set(nil)
+				l.leads(term.epoch)
 			}
 		}
-		l.live()
-		if answered && ready && term.epoch == 0 {
+		if l.live() && answered && ready && term.epoch == 0 {
 			answered = l.begin(ctx, term, highest)
 		}
 		if answered {
@@ -212,7 +219,8 @@ func (l *Lease) hold(ctx context.Context, rev uint64) error {
 	}
 }
 
-// begin writes the epoch and lets the holder stamp in it.
+// begin writes the epoch and lets the holder stamp in it, unless this process is paused over it: another one may have the
+// lease then, and the next refresh tells.
 func (l *Lease) begin(ctx context.Context, term *term, highest uint64) bool {
 	epoch, err := term.takeEpoch(ctx, highest)
 	if err != nil {
@@ -220,21 +228,27 @@ func (l *Lease) begin(ctx context.Context, term *term, highest uint64) bool {
 		l.warn("epoch cannot begin yet", err)
 		return false
 	}
+	if !l.live() {
+		return false
+	}
 	term.epoch = epoch
-	l.live()
 	l.o.Holder.Begin(epoch)
 	l.o.Log.Info("stamping", "epoch", epoch, "instance", l.o.Instance)
-	if !l.paused {
-		l.o.Condition.Set(nil)
-	}
-	l.o.Began()
+	l.leads(epoch)
 	return true
+}
+
+func (l *Lease) leads(epoch uint64) { l.ready(fmt.Sprintf("leads in epoch %d", epoch)) }
+
+func (l *Lease) ready(role string) {
+	l.o.Condition.Met(role)
+	l.o.Ready()
 }
 
 // live notes that this process runs, and lets the holder go on unless it finds that it was paused: then another may
 // stamp by now, and the holder waits for an answered refresh. How late is too late is told to the holder beforehand,
-// so that it notices by itself, whichever goroutine wakes up first.
-func (l *Lease) live() {
+// so that it notices by itself, whichever goroutine wakes up first. false: it waits.
+func (l *Lease) live() bool {
 	now := l.o.Now()
 	grace := l.o.TTL + l.o.Every
 	if late := now.Sub(l.alive); late > grace && !l.paused {
@@ -246,6 +260,7 @@ func (l *Lease) live() {
 	if !l.paused {
 		l.o.Holder.Keep(now.Add(grace))
 	}
+	return !l.paused
 }
 
 // warn writes at most one line of a kind in a while.

@@ -2,6 +2,8 @@ package lease
 
 import (
 	"encoding/json"
+	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -67,8 +69,16 @@ func TestStandbyTakesOverAfterCleanStop(t *testing.T) {
 	b := contend(t, srv, "b", 0, &holder{})
 	natstest.Eventually(t, patience, func() bool {
 		err := b.condition.Err()
-		return err != nil && strings.Contains(err.Error(), "standby: a holds the lease")
-	}, "b says who holds the lease")
+		return err != nil && strings.Contains(err.Error(), "standby: a holds the lease, but has not been heard")
+	}, "b is not ready: a may be dead")
+	b.Observe(first)
+	natstest.Eventually(t, patience, b.mux.Ready, "b is ready to take over")
+	if s := b.readyz(); !strings.Contains(s, "standby: a holds the lease") {
+		t.Errorf("b says %s", s)
+	}
+	if s := a.readyz(); !a.mux.Ready() || !strings.Contains(s, fmt.Sprintf("leads in epoch %d", first)) {
+		t.Errorf("a says %s", s)
+	}
 	if b.holder.terms() != 0 {
 		t.Error("both stamp")
 	}
@@ -150,8 +160,7 @@ func TestLostToAnothersKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	natstest.Eventually(t, patience, func() bool {
-		err := a.condition.Err()
-		return a.holder.current() == 0 && err != nil && strings.Contains(err.Error(), "standby: thief")
+		return a.holder.current() == 0 && strings.Contains(a.readyz(), "standby: thief")
 	}, "a stops and stands by")
 	if l, _, _ := read[control.LeaderLease](t, kv, "lease"); l.Instance != "thief" {
 		t.Errorf("the lease names %q: a gave back what was not its own", l.Instance)
@@ -257,5 +266,36 @@ func TestPauseWaitsForAnAnsweredRefresh(t *testing.T) {
 	}, "allowed again")
 	if a.holder.current() != first || a.holder.terms() != 1 {
 		t.Errorf("epoch %d, want still %d", a.holder.current(), first)
+	}
+}
+
+// A pause between the refresh and the beginning of the epoch: another may have the lease by then.
+func TestPauseBeforeTheEpoch(t *testing.T) {
+	srv := natstest.Start(t)
+	h, c := &holder{}, &clock{}
+	js, err := jetstream.New(srv.Connect(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := New(Options{
+		JetStream: js, Instance: "a", Replicas: 1, Holder: h,
+		Log: slog.New(slog.DiscardHandler), Now: c.now, Ready: func() {},
+	})
+	rev, ok := l.win(t.Context())
+	if !ok {
+		t.Fatal("not won")
+	}
+	term := &term{l: l, rev: rev}
+	l.alive = c.now()
+	c.jump(TTL + 2*time.Second)
+	if l.begin(t.Context(), term, 0) || h.terms() != 0 || term.epoch != 0 {
+		t.Errorf("an epoch began after the pause, without an answered refresh")
+	}
+	if answered, err := term.refresh(t.Context()); !answered || err != nil {
+		t.Fatalf("refresh: %t, %v", answered, err)
+	}
+	l.paused = false
+	if !l.begin(t.Context(), term, 0) || h.terms() != 1 || h.keptUntil().Before(c.now()) {
+		t.Errorf("no epoch after the answered refresh")
 	}
 }

@@ -1,7 +1,6 @@
 package standby
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 	"sync"
@@ -18,16 +17,17 @@ const early = time.Second
 
 // Held are the prices. Its methods may be called from any goroutine.
 //
-//	standing by:  Hold --> held --Take over--> stamped, unless older than keep
-//	              Tick --> the leader had it: not held
-//	leading:      Stamp: what is held of the symbol is older, and forgotten
+//	not active:  Hold --> held, but what is too old when the lease is Won
+//	             Tick --> the leader had it: not held
+//	active:      TakeOver --> what is held is stamped
+//	             Stamp: what is held of the symbol is older, and forgotten
 type Held struct {
 	keep    time.Duration
 	most    int
+	active  func() bool
 	pending atomic.Int64 // prices held
 
 	mu      sync.Mutex
-	leading bool
 	stopped bool
 	swept   time.Time // when the old ones were last dropped
 	held    map[subject.Symbol]price
@@ -37,7 +37,7 @@ type Held struct {
 type price struct {
 	quote tick.Quote
 	at    time.Time
-	stamp func()
+	stamp func() bool
 }
 
 type seen struct {
@@ -45,39 +45,42 @@ type seen struct {
 	at    time.Time
 }
 
-// New holds prices for keep: as long as it may take until the death of a leader is known and another one stamps. Beyond
-// most symbols, of whoever publishes junk, none is held.
-func New(keep time.Duration, most int) *Held {
-	return &Held{keep: keep, most: most, held: map[subject.Symbol]price{}, ticks: map[subject.Symbol]seen{}}
+// New holds prices for keep: as long as it may take until the death of a leader is known and another one has the lease.
+// Beyond most symbols, of whoever publishes junk, none is held. active tells whether this ingest leads; it must not block.
+func New(keep time.Duration, most int, active func() bool) *Held {
+	return &Held{keep: keep, most: most, active: active, held: map[subject.Symbol]price{}, ticks: map[subject.Symbol]seen{}}
 }
 
-// Hold takes a price that came while another ingest stamps. stamp is called with it if that turns out to be needed: on
-// the goroutine that calls TakeOver, or here if that was called in between. It must not call Held.
-func (h *Held) Hold(s subject.Symbol, q tick.Quote, now time.Time, stamp func()) {
+// Hold takes a price that came while another ingest led. stamp is called with it if that turns out to be needed, by
+// TakeOver, or here if this ingest has come to lead in between; it tells whether the price is dealt with, which it is not
+// while this ingest may not stamp. It must not call Held.
+func (h *Held) Hold(s subject.Symbol, q tick.Quote, now time.Time, stamp func() bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	defer h.count()
 	if h.stopped {
 		return
 	}
-	if h.leading {
+	if h.active() {
+		delete(h.held, s)
 		stamp()
 		return
 	}
-	h.sweep(now)
+	if len(h.held) >= h.most && now.Sub(h.swept) >= time.Second {
+		h.sweep(now) // of prices that the leader refuses
+	}
 	_, known := h.held[s]
 	if t, ok := h.ticks[s]; ok && same(t.quote, q) && now.Sub(t.at) <= early {
 		delete(h.held, s)
 	} else if known || len(h.held) < h.most {
 		h.held[s] = price{q, now, stamp}
 	}
-	h.pending.Store(int64(len(h.held)))
 }
 
-// sweep makes room, if there is none, by what is too old: prices that the leader refuses are never stamped.
+// count tells those who do not hold the lock.
+func (h *Held) count() { h.pending.Store(int64(len(h.held))) }
+
 func (h *Held) sweep(now time.Time) {
-	if len(h.held) < h.most || now.Sub(h.swept) < time.Second {
-		return
-	}
 	h.swept = now
 	maps.DeleteFunc(h.held, func(_ subject.Symbol, p price) bool { return now.Sub(p.at) > h.keep })
 }
@@ -86,13 +89,13 @@ func (h *Held) sweep(now time.Time) {
 func (h *Held) Tick(s subject.Symbol, q tick.Quote, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.leading {
+	defer h.count()
+	if h.active() {
 		return
 	}
 	h.ticks[s] = seen{q, now}
 	if p, ok := h.held[s]; ok && same(p.quote, q) {
 		delete(h.held, s)
-		h.pending.Store(int64(len(h.held)))
 	}
 }
 
@@ -111,27 +114,37 @@ func (h *Held) Stamp(s subject.Symbol, stamp func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.held, s)
-	h.pending.Store(int64(len(h.held)))
+	h.count()
 	stamp()
 }
 
-// TakeOver stamps what nobody else did, in the order in which it came, and tells how many prices that were. This ingest
-// leads from now on.
-func (h *Held) TakeOver(now time.Time) (n int) {
+// Won says that nobody else leads any more. What the one before must have come to is dropped; the rest is held until it can
+// be stamped, however long that takes: nobody else will.
+func (h *Held) Won(now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.leading = true; h.stopped {
+	h.sweep(now)
+	h.count()
+}
+
+// TakeOver stamps what nobody else did, in the order in which it came, and tells how many prices that were. Where it may
+// not, because this ingest leads no more or was paused, the rest is held on.
+func (h *Held) TakeOver() (n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	defer h.count()
+	if h.stopped || !h.active() {
 		return 0
 	}
-	for _, p := range slices.SortedFunc(maps.Values(h.held), func(a, b price) int { return cmp.Compare(a.at.UnixNano(), b.at.UnixNano()) }) {
-		if now.Sub(p.at) <= h.keep {
-			p.stamp()
-			n++
+	order := func(a, b subject.Symbol) int { return h.held[a].at.Compare(h.held[b].at) }
+	for _, s := range slices.SortedFunc(maps.Keys(h.held), order) {
+		if !h.held[s].stamp() {
+			return n
 		}
+		delete(h.held, s)
+		n++
 	}
-	clear(h.held)
 	clear(h.ticks)
-	h.pending.Store(0)
 	return n
 }
 
@@ -141,12 +154,5 @@ func (h *Held) Stop() {
 	defer h.mu.Unlock()
 	h.stopped = true
 	clear(h.held)
-	h.pending.Store(0)
-}
-
-// StandBy says that another ingest leads.
-func (h *Held) StandBy() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.leading = false
+	h.count()
 }

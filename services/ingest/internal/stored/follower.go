@@ -2,6 +2,7 @@ package stored
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -27,8 +28,14 @@ const (
 	expireEvery = 250 * time.Millisecond
 	lookEvery   = 4 // of expireEvery: a look holds the stamper up, some 0.1 us a symbol
 	deafAfter   = 5 * time.Second
+	heartbeat   = 5 * time.Second
 	logEvery    = 10 * time.Second
+
+	// forgotten is when the server itself removes a consumer that nobody reads from.
+	forgotten = 30 * time.Second
 )
+
+var errLost = errors.New("messages were lost on their way")
 
 // Stamper is who stamps.
 type Stamper interface {
@@ -56,6 +63,8 @@ type Follower struct {
 
 	mu      sync.Mutex
 	heard   time.Time // when a message last came
+	last    uint64    // its sequence in TICKS; 0: what is new comes next
+	broken  bool      // the reading that is under way is of no more use
 	stands  map[subject.Symbol]stand
 	tries   map[subject.Symbol]try // of those that did not come to stand in time
 	waiting map[subject.Symbol][]waiter
@@ -117,6 +126,9 @@ func (f *Follower) Wait(s subject.Symbol, p tick.Position, done func(stored bool
 
 // Run follows while the stamper stamps, until ctx ends.
 func (f *Follower) Run(ctx context.Context) error {
+	var all sync.WaitGroup
+	all.Go(func() { f.expireEach(ctx) }) // not held up by a JetStream that does not answer
+	defer func() { all.Wait(); f.giveUp() }()
 	ticker := time.NewTicker(expireEvery)
 	defer ticker.Stop()
 	var epoch uint64
@@ -127,7 +139,7 @@ func (f *Follower) Run(ctx context.Context) error {
 			stop = nil
 		}
 	}
-	defer func() { end(); f.giveUp() }()
+	defer end()
 	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
@@ -139,51 +151,87 @@ func (f *Follower) Run(ctx context.Context) error {
 			f.forget()
 			epoch = now
 		}
-		if stop != nil && f.deaf() {
+		if stop != nil && f.isOver() {
 			end()
 		}
 		if stop == nil && epoch != 0 {
 			var err error
-			if stop, err = f.follow(ctx); err != nil {
+			if stop, err = f.follow(ctx); err != nil && ctx.Err() == nil {
 				f.faults.Warn("follow", "TICKS cannot be followed; trying again", "error", err)
 			}
 		}
 		if stop != nil && n%lookEvery == 0 { // else nothing is known of what stands
 			f.look()
 		}
-		f.expire()
 	}
 }
 
-// deaf tells whether ticks are late and nothing has been heard for long: a stream that was put back to an older state, or
-// made anew, counts its messages below where they are read on.
-func (f *Follower) deaf() bool {
+// isOver tells whether TICKS has to be followed anew: from where that was lost, or from what is new if ticks are late and
+// nothing has been heard for long. A stream that was put back to an older state, or made anew, counts its messages below
+// where they are read on.
+func (f *Follower) isOver() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return len(f.tries) > 0 && f.o.Now().Sub(f.heard) > deafAfter
+	deaf := len(f.tries) > 0 && f.o.Now().Sub(f.heard) > deafAfter
+	if deaf {
+		f.last = 0
+	}
+	return deaf || f.broken
 }
 
-// follow reads each message of TICKS from now on.
+// follow reads each message of TICKS, from now on or after the last one. It is not nats.go's ordered consumer, whose Stop
+// waits for JetStream, 20 s and more, and whose goroutines outlive the connection.
 func (f *Follower) follow(ctx context.Context) (stop func(), err error) {
+	cfg := jetstream.ConsumerConfig{
+		DeliverPolicy:     jetstream.DeliverNewPolicy,
+		AckPolicy:         jetstream.AckNonePolicy,
+		InactiveThreshold: forgotten,
+		MemoryStorage:     true,
+		Replicas:          1,
+	}
+	f.mu.Lock()
+	if f.last > 0 {
+		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, f.last+1
+	}
+	f.heard, f.broken = f.o.Now(), false
+	f.mu.Unlock()
 	ask, cancel := context.WithTimeout(ctx, due)
 	defer cancel()
-	c, err := f.o.JetStream.OrderedConsumer(ask, subject.StreamTicks, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverNewPolicy})
+	c, err := f.o.JetStream.CreateConsumer(ask, subject.StreamTicks, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("follow %s: %w", subject.StreamTicks, err)
 	}
-	f.mu.Lock()
-	f.heard = f.o.Now()
-	f.mu.Unlock()
-	following, err := c.Consume(f.message, jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
-		f.faults.Warn("consume", "following TICKS", "error", err)
-	}))
+	had := uint64(0) // messages that came
+	following, err := c.Consume(func(m jetstream.Msg) {
+		meta, err := m.Metadata()
+		if err != nil {
+			f.fail(fmt.Errorf("read metadata of %s: %w", m.Subject(), err))
+			return
+		}
+		if had++; meta.Sequence.Consumer != had {
+			f.fail(errLost)
+			return
+		}
+		f.message(m, meta.Sequence.Stream)
+	}, jetstream.PullHeartbeat(heartbeat), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { f.fail(err) }))
 	if err != nil {
 		return nil, fmt.Errorf("follow %s: %w", subject.StreamTicks, err)
 	}
 	return func() { following.Stop(); <-following.Closed() }, nil
 }
 
-func (f *Follower) message(m jetstream.Msg) {
+// fail ends a reading; Run begins another.
+func (f *Follower) fail(err error) {
+	f.faults.Warn("consume", "following TICKS", "error", err)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.broken = true
+}
+
+func (f *Follower) message(m jetstream.Msg, seq uint64) {
+	f.mu.Lock()
+	f.heard, f.last = f.o.Now(), seq
+	f.mu.Unlock()
 	h, err := tick.DecodeHead(m.Data())
 	if err != nil || subject.Ticks(subject.Symbol(h.Symbol)) != m.Subject() {
 		return // somebody else's
@@ -195,7 +243,7 @@ func (f *Follower) stored(s subject.Symbol, p tick.Position) {
 	f.mu.Lock()
 	known := f.stands[s]
 	known.add(p)
-	f.stands[s], f.heard = known, f.o.Now()
+	f.stands[s] = known
 	type answer struct {
 		waiter
 		stored bool
@@ -245,6 +293,20 @@ func (f *Follower) look() {
 	}
 	if len(all) > 0 {
 		f.faults.Warn("again", "ticks did not come to stand in TICKS; published again", "ticks", len(all), "first", all[0].s)
+	}
+}
+
+// expireEach ends waits when they have taken too long, until ctx ends.
+func (f *Follower) expireEach(ctx context.Context) {
+	ticker := time.NewTicker(expireEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			f.expire()
+		}
 	}
 }
 
@@ -303,6 +365,7 @@ func (f *Follower) expired(now time.Time) (all []waiter) {
 func (f *Follower) forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.last = 0
 	clear(f.stands)
 	clear(f.tries)
 }

@@ -6,10 +6,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tickfan/tickfan/libs/bus"
 	"github.com/tickfan/tickfan/libs/natstest"
 	"github.com/tickfan/tickfan/proto/subject"
 	"github.com/tickfan/tickfan/proto/tick"
@@ -194,4 +196,97 @@ func TestFollow(t *testing.T) {
 	}
 	s.stamp(at(40), time.Now())
 	natstest.Eventually(t, patience, func() bool { return stored(40) }, "a tick of the new stream stands")
+}
+
+// mute is a JetStream that does not answer.
+type mute struct{ jetstream.JetStream }
+
+func (mute) CreateConsumer(ctx context.Context, _ string, _ jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// Who waits is told in time, also while JetStream is away.
+func TestWaitEndsWhileJetStreamIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &stamper{}
+		s.epoch.Store(7)
+		f := New(Options{JetStream: mute{}, Stamper: s, Log: slog.New(slog.DiscardHandler), Now: time.Now})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- f.Run(ctx) }()
+		for range 5 {
+			asked, answer := time.Now(), make(chan bool)
+			f.Wait("BTC-USD", at(1), func(ok bool) { answer <- ok })
+			if stored, took := <-answer, time.Since(asked); stored || took > WaitTime+expireEvery {
+				t.Errorf("stored %t after %s, want false within %s", stored, took, WaitTime+expireEvery)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Run ends at once, also when TICKS is gone and cannot be followed any more.
+func TestStopWhileTicksIsGone(t *testing.T) {
+	srv := natstest.Start(t)
+	cable := natstest.NewCable(t, srv.URL())
+	nc, err := bus.Connect(t.Context(), bus.Options{URL: cable.URL(), Name: "test", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	watch := srv.Connect(t)
+	js, err := jetstream.New(watch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: subject.StreamTicks, Subjects: []string{subject.TicksAll}}); err != nil {
+		t.Fatal(err)
+	}
+	asked, err := watch.SubscribeSync("$JS.API.CONSUMER.CREATE.TICKS.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := watch.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	cut, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &stamper{}
+	s.epoch.Store(7)
+	f := New(Options{JetStream: cut, Stamper: s, Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- f.Run(ctx) }()
+	next := func() {
+		t.Helper()
+		if _, err := asked.NextMsg(patience); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next()
+	if err := js.DeleteStream(t.Context(), subject.StreamTicks); err != nil {
+		t.Fatal(err)
+	}
+	cable.Cut()
+	cable.Mend()
+	for range 3 { // nats.go's own consumer then waits twice as long each time
+		next()
+	}
+	cancel()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(2 * time.Second):
+		t.Error("Run goes on 2 s after its context ended")
+		<-done
+	}
 }

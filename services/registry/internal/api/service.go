@@ -125,7 +125,7 @@ func (s *Service) Stop() {
 	}
 	// After the flush, all that the server will send is here; after the barrier, it has been handed to the work. The
 	// barrier is passed also when the connection is closed.
-	_ = s.o.Conn.FlushTimeout(stopTimeout)
+	_ = s.flush()
 	handed := make(chan struct{})
 	if s.o.Conn.Barrier(func() { close(handed) }) == nil {
 		<-handed
@@ -133,9 +133,17 @@ func (s *Service) Stop() {
 	for _, group := range s.work {
 		_ = group.Wait() // the work answers its errors itself
 	}
-	if err := s.o.Conn.FlushTimeout(stopTimeout); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+	if err := s.flush(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
 		s.o.Log.Warn("last answers not flushed", "error", err)
 	}
+}
+
+// flush waits for no server that is away.
+func (s *Service) flush() error {
+	if s.o.Conn.IsReconnecting() {
+		return nats.ErrConnectionReconnecting
+	}
+	return s.o.Conn.FlushTimeout(stopTimeout)
 }
 
 func (s *Service) handle(e endpoint, r micro.Request) {
