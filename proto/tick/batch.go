@@ -19,8 +19,8 @@ const NoBeat = -1
 //
 //	[3, router, number, beat age, [16 interest numbers], [item, item, …]]
 type Batch struct {
-	Router   string                // the router's instance, new at each of its starts
-	Number   uint64                // counts up from 1 each time the router begins to serve the bucket; a step of more than 1 is a lost batch
+	Router   string                // the router's instance and which of its series of batches this is, e.g. router-x7k2p9.3; new each time it begins to serve the bucket
+	Number   uint64                // counts up from 1 in the series; another step than 1 means lost batches
 	BeatAge  int64                 // age of ingest's last beat at the router, milliseconds; NoBeat when there was none
 	Interest [subject.Parts]uint64 // per part the highest interest number that the router has applied
 	Items    [][]byte              // whole payloads, pointing into the message that was decoded

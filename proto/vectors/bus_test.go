@@ -80,13 +80,13 @@ func TestVectorsBus(t *testing.T) {
 	add("beat", subject.Beat, wire.KindBeat, beat.Append(nil), map[string]any{"epoch": beat.Epoch, "count": beat.Count, "time": beat.Time}, beat)
 
 	const bucket subject.Bucket = "edge-ab12cd-0"
-	batch := tick.Batch{Router: "router-x7k2p9", Number: 300, BeatAge: 120, Items: items}
+	batch := tick.Batch{Router: "router-x7k2p9.3", Number: 300, BeatAge: 120, Items: items}
 	for i := range batch.Interest {
 		batch.Interest[i] = uint64(i * 20)
 	}
 	add("batch", subject.Fanout("local", bucket), wire.KindBatch, batch.Append(nil), map[string]any{"router": batch.Router, "number": batch.Number,
 		"beat_age_ms": batch.BeatAge, "interest": batch.Interest, "items": itemValues}, batch)
-	idle := tick.Batch{Router: "router-x7k2p9", Number: 301, BeatAge: tick.NoBeat}
+	idle := tick.Batch{Router: "router-x7k2p9.3", Number: 301, BeatAge: tick.NoBeat}
 	add("batch, empty, no beat heard", subject.Fanout("local", bucket), wire.KindBatch, idle.Append(nil), map[string]any{"router": idle.Router,
 		"number": idle.Number, "beat_age_ms": idle.BeatAge, "interest": idle.Interest, "items": []any{}}, idle)
 

@@ -235,6 +235,24 @@ func TestLostBatchIsMended(t *testing.T) {
 	price(t, c.next(), "2")
 }
 
+// So are the first batches of a series, as many as there were in the one before.
+func TestLostBeginOfASeriesIsMended(t *testing.T) {
+	r := newRegion(t)
+	r.publish("BTC-USD", 1, "1")
+	e := startEdge(t, r)
+	c := dial(t, e, session.JSON)
+	c.subscribe("BTC-USD")
+	price(t, c.next(), "1")
+	r.set(func() {
+		r.storeLocked(tick.Tick{Symbol: "BTC-USD", Position: tick.Position{Epoch: 7, Seq: 2}, Quote: tick.Quote{Price: tick.MustDecimal("2")}})
+		for _, b := range r.interest {
+			b.router = "r1.2" // the first ones, which told of tick 2, are lost
+		}
+	})
+	r.beat()
+	price(t, c.next(), "2")
+}
+
 // So is a server's death: what was published meanwhile is asked for when the connection is back.
 func TestReconnectMends(t *testing.T) {
 	r := newRegion(t)

@@ -52,6 +52,7 @@ type region struct {
 }
 
 type bucketState struct {
+	router string // which series of batches this is
 	number uint64
 	parts  map[int]control.PartValue
 }
@@ -92,7 +93,7 @@ func (r *region) changed(m *nats.Msg) {
 	r.changes++
 	b := r.interest[req.Bucket]
 	if b == nil {
-		b = &bucketState{parts: map[int]control.PartValue{}}
+		b = &bucketState{router: "r1.1", parts: map[int]control.PartValue{}}
 		r.interest[req.Bucket] = b
 	}
 	var added []tick.Tick
@@ -171,7 +172,7 @@ func (r *region) sendLocked(id subject.Bucket, b *bucketState, ticks ...tick.Tic
 		r.skipBatch = false
 		return
 	}
-	m := tick.Batch{Router: "r1", Number: b.number}
+	m := tick.Batch{Router: b.router, Number: b.number}
 	for p, v := range b.parts {
 		m.Interest[p] = v.Number
 	}

@@ -1,7 +1,9 @@
 package router
 
 import (
+	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -178,6 +180,81 @@ func TestManyRangesDoNotStallTheRouter(t *testing.T) {
 		info, err := s.Info(t.Context())
 		return err == nil && info.State.Consumers == 0
 	}, "no consumer is left behind")
+}
+
+// A router that stops answers on until it is gone, and what is asked of it in its last moments, the server having it on its
+// way when the router takes its leave, is answered or refused, not lost.
+func TestStoppingRouterAnswers(t *testing.T) {
+	w := newWorld(t)
+	w.makeTicks()
+	w.makeInterest()
+	w.store(btc, 5, 1)
+	way := natstest.NewCable(t, w.server.URL())
+	first, second := w.runAt(way.URL()).ready(), w.run().ready()
+	for _, r := range []*running{first, second} {
+		natstest.Eventually(t, within, func() bool { return r.metric("tickfan_router_routers", "") == 2 }, "they know each other")
+	}
+	var mu sync.Mutex
+	served := true            // as well as ever: the way is not about to be held up
+	open := map[string]bool{} // what is not answered, by the subject of its answer; whether served was true when it was asked
+	refused := 0
+	inbox := w.nc.NewInbox()
+	if _, err := w.nc.Subscribe(inbox+".*", func(m *nats.Msg) {
+		a, err := tick.DecodeNewestAnswer(m.Data)
+		mu.Lock()
+		defer mu.Unlock()
+		before, asked := open[m.Subject]
+		if err != nil || !asked || !a.Last {
+			t.Errorf("answer on %s: %v", m.Subject, err)
+		}
+		delete(open, m.Subject)
+		if a.Lack == tick.Refused && before {
+			refused++
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	ask := func(req tick.NewestRequest) {
+		asked++
+		reply := fmt.Sprint(inbox, ".", asked)
+		mu.Lock()
+		open[reply] = served
+		mu.Unlock()
+		if err := w.nc.PublishRequest(subject.RouterNewest("local"), reply, req.Append(nil)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); first.stop() }()
+	hurry, stall, mend := time.After(serveOn/2), time.After(serveOn*3/4), time.After(serveOn*3/2) // it unsubscribes in between
+	next := time.NewTicker(time.Millisecond)
+	defer next.Stop()
+	for round, going := 0, true; going; round++ {
+		for range 10 {
+			ask(tick.NewestRequest{Symbols: []subject.Symbol{btc}})
+		}
+		if round%10 == 0 {
+			ask(tick.NewestRequest{Range: tick.Range{Symbol: btc, Epoch: 5, From: 1, To: 1}})
+		}
+		select {
+		case <-stopped:
+			going = false
+		case <-hurry:
+			mu.Lock()
+			served = false
+			mu.Unlock()
+		case <-stall:
+			way.Stall()
+		case <-mend:
+			way.Mend()
+		case <-next.C:
+		}
+	}
+	natstest.Eventually(t, within, func() bool { mu.Lock(); defer mu.Unlock(); return len(open) == 0 }, "every answer")
+	if refused > 0 {
+		t.Errorf("%d ranges refused while the router served on", refused)
+	}
 }
 
 // What is asked of a router that stops is answered or refused; another one answers what is asked after it.

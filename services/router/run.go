@@ -25,10 +25,9 @@ import (
 // Deps is what Run is given.
 type Deps = ops.Deps
 
-// flushTimeout bounds each of the two flushes of a stop: a server that is away must not hold it up.
-const flushTimeout = time.Second
-
 const (
+	// flushTime bounds a flush at the start, and all flushes of a stop together: a server that hangs must not hold it up.
+	flushTime = time.Second
 	// serveOn is how long a stopping router serves what others take over.
 	serveOn = time.Second
 	// acquaint is how long a starting one waits for the others to answer. One that answers later is one that both serve
@@ -153,34 +152,37 @@ func (s *service) serve(ctx context.Context) error {
 	var loop sync.WaitGroup
 	loop.Go(func() { s.loop.Run(loopCtx) })
 
+	reading, endReading := context.WithCancel(context.WithoutCancel(ctx))
+	var reads sync.WaitGroup
 	err := s.start(ctx)
 	if err == nil {
 		s.ready.Set(nil)
 		s.deps.SayReady()
-		reading, endReading := context.WithCancel(context.WithoutCancel(ctx))
-		var reads sync.WaitGroup
 		reads.Go(func() { s.history.Run(reading, s.filler.js) })
 		reads.Go(func() { s.filler.run(reading, s.loop) })
 		<-ctx.Done()
-		s.ready.Set(errStopping)
-		s.leave()
-		endReading()
-		reads.Wait()
 	}
 
 	s.ready.Set(errStopping)
+	if err == nil {
+		s.leave()
+	}
 	for _, sub := range s.subs {
 		_ = sub.Drain() // fails only where nothing comes any more
 	}
+	flushing, endFlushing := context.WithTimeout(context.Background(), flushTime)
+	defer endFlushing()
 	// After it all that is due to the subscriptions has arrived; the loop takes that before it ends.
-	s.flush("subscriptions")
+	s.flush(flushing, "subscriptions")
 	if v := s.view.Load(); v != nil {
 		v.Close()
 	}
 	endLoop()
-	loop.Wait()
+	loop.Wait() // from here on nothing is asked any more
+	endReading()
+	reads.Wait()
 	s.history.RefuseRest()
-	s.flush("last batches")
+	s.flush(flushing, "last batches")
 	return err
 }
 
@@ -245,7 +247,7 @@ func (s *service) start(ctx context.Context) error {
 
 // subscribed returns once the server knows of all subscriptions, or with ctx's cause.
 func (s *service) subscribed(ctx context.Context) error {
-	for s.nc.FlushTimeout(flushTimeout) != nil { // cut, which bus logs
+	for s.nc.FlushTimeout(flushTime) != nil { // cut, which bus logs
 		if err := pause(ctx, readAgain); err != nil {
 			return err
 		}
@@ -253,8 +255,12 @@ func (s *service) subscribed(ctx context.Context) error {
 	return nil
 }
 
-func (s *service) flush(what string) {
-	if err := s.nc.FlushTimeout(flushTimeout); err != nil {
+// flush waits for no server that is away: what was handed to it is lost.
+func (s *service) flush(ctx context.Context, what string) {
+	if !s.nc.IsConnected() {
+		return
+	}
+	if err := s.nc.FlushWithContext(ctx); err != nil {
 		s.deps.Log.Warn("not flushed before stopping", "what", what, "error", err)
 	}
 }

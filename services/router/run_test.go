@@ -332,3 +332,30 @@ func TestBeat(t *testing.T) {
 	}, "a batch that knows of the beat")
 	natstest.Eventually(t, within, func() bool { return r.metric("tickfan_router_beat_age_milliseconds", "") >= 0 }, "the age in the metric")
 }
+
+// A router that stops while NATS does, or hangs, waits for neither longer than it serves on and a moment more.
+func TestStopsWithNATS(t *testing.T) {
+	for name, goes := range map[string]func(w *world, way *natstest.Cable){
+		"stopped": func(w *world, _ *natstest.Cable) { w.server.Stop() },
+		"cut":     func(_ *world, way *natstest.Cable) { way.Cut() },
+		"hangs":   func(_ *world, way *natstest.Cable) { way.Stall() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.makeTicks()
+			w.makeInterest()
+			w.put(bucketA, btcPart, value(1, control.Every, btc))
+			w.run().ready() // another one, so that it has somebody to serve on for
+			way := natstest.NewCable(t, w.server.URL())
+			r := w.runAt(way.URL()).ready()
+			natstest.Eventually(t, within, func() bool { return r.metric("tickfan_router_routers", "") == 2 }, "they know each other")
+			w.tick(btc, 1, 1)
+			began := time.Now()
+			goes(w, way)
+			r.stop()
+			if took := time.Since(began); took > serveOn+2*time.Second {
+				t.Errorf("it took %s", took)
+			}
+		})
+	}
+}

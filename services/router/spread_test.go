@@ -22,10 +22,12 @@ type crowd struct {
 
 	mu  sync.Mutex
 	got map[string]map[uint64]int // by subject: how often each seq came
+
+	series map[[2]string]uint64 // by subject and router: number of the last batch
 }
 
 func newCrowd(t *testing.T, buckets int) *crowd {
-	c := &crowd{world: newWorld(t), got: map[string]map[uint64]int{}}
+	c := &crowd{world: newWorld(t), got: map[string]map[uint64]int{}, series: map[[2]string]uint64{}}
 	c.makeTicks()
 	c.makeInterest()
 	for i := range buckets {
@@ -42,6 +44,11 @@ func newCrowd(t *testing.T, buckets int) *crowd {
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
+		series := [2]string{m.Subject, b.Router}
+		if last := c.series[series]; b.Number != last+1 {
+			t.Errorf("%s: batch %d of %s after %d", m.Subject, b.Number, b.Router, last)
+		}
+		c.series[series] = b.Number
 		for _, it := range b.Items {
 			if h, err := tick.DecodeHead(it); err == nil {
 				c.got[m.Subject][h.Seq]++
@@ -111,7 +118,8 @@ func after(d time.Duration) func() bool {
 	return func() bool { return time.Now().After(end) }
 }
 
-// Routers come and go with a word: no bucket misses a tick, and each is served by one in the end.
+// Routers come and go with a word: no bucket misses a tick, each is served by one in the end, and one that it comes back to
+// begins a new series of batches.
 func TestRoutersComeAndGo(t *testing.T) {
 	c := newCrowd(t, 30)
 	first := c.run().ready()
@@ -127,7 +135,7 @@ func TestRoutersComeAndGo(t *testing.T) {
 		t.Errorf("30 buckets are served %v times", n)
 	}
 	stopped := make(chan struct{})
-	go func() { first.stop(); close(stopped) }()
+	go func() { second.stop(); close(stopped) }()
 	c.publish(func() bool {
 		select {
 		case <-stopped:

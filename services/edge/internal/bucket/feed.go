@@ -22,15 +22,15 @@ const (
 	askTime = time.Second
 	// askMost symbols go into one question, so that it stays far below what NATS takes.
 	askMost = 5000
-	// forgetRouter is how long a silent router's number is kept.
+	// forgetRouter is how long the number of a series is kept of which nothing comes.
 	forgetRouter = time.Minute
 )
 
 // feed is what comes from the routers: batches, and answers to newest. A batch number that is missing, a silence and a
 // new connection all mean that something may have been lost, and are mended alike: by asking for the newest of all.
 type feed struct {
-	routers   map[string]*routerState
-	confirmed [subject.Parts]uint64 // per part the highest interest number that a router has applied
+	routers   map[string]*routerState // by series of batches
+	confirmed [subject.Parts]uint64   // per part the highest interest number that a router has applied
 	decoded   tick.Batch
 	last      int64 // when a batch last came
 
@@ -86,15 +86,11 @@ func (f *feed) batch(b *Bucket, data []byte, now int64) {
 		f.beat = max(f.beat, now-m.BeatAge*int64(time.Millisecond))
 	}
 	r := f.routers[m.Router]
-	if r == nil { // a bucket is nobody else's, so a router's first batch to it is number 1
+	if r == nil { // a series begins with number 1
 		r = &routerState{}
 		f.routers[m.Router] = r
 	}
-	before := r.number
-	if m.Number <= before { // a router counts from 1 again when it serves a bucket anew
-		before = 0
-	}
-	lost := m.Number > before+1
+	lost := m.Number != r.number+1
 	if lost {
 		st.Holes.Add(1)
 		f.resync(b, now)

@@ -15,7 +15,7 @@ import (
 )
 
 func batch(b *Bucket, now int64, m tick.Batch, ticks ...tick.Tick) {
-	m.Router = "r1"
+	m.Router = "r1.1"
 	for i := range ticks {
 		m.Items = append(m.Items, ticks[i].Append(nil))
 	}
@@ -76,21 +76,25 @@ func TestResyncsAreBounded(t *testing.T) {
 	}
 }
 
-// A router that serves a bucket again, after another did, counts its batches from 1; a loss is a loss then, too.
+// A router that serves a bucket again, after another did, begins a new series of batches; a loss is a loss then, too, also
+// one as long as the series before.
 func TestSeriesOfBatches(t *testing.T) {
 	b := bench(0)
 	now := int64(time.Hour)
 	holes := int64(0)
 	for _, step := range []struct {
+		router string
 		number uint64
 		lost   bool
-	}{{1, false}, {2, false}, {4, true}, {5, false}, {1, false}, {2, false}, {4, true}, {3, true}, {4, false}} {
-		batch(b, now, tick.Batch{Number: step.number})
+	}{{"r1.1", 1, false}, {"r1.1", 2, false}, {"r1.1", 4, true}, {"r1.1", 5, false}, {"r1.2", 1, false}, {"r1.2", 2, false},
+		{"r1.2", 4, true}, {"r1.2", 3, true}, {"r1.3", 4, true}, {"r1.3", 5, false}, {"r2.1", 6, true}, {"r1.3", 6, false}, {"r1.3", 1, true}} {
+		m := tick.Batch{Router: step.router, Number: step.number}
+		b.feed.batch(b, m.Append(nil), now)
 		if step.lost {
 			holes++
 		}
 		if n := b.o.Stats.Holes.Load(); n != holes {
-			t.Fatalf("batch %d: %d holes, want %d", step.number, n, holes)
+			t.Fatalf("batch %s:%d: %d holes, want %d", step.router, step.number, n, holes)
 		}
 	}
 }
@@ -104,8 +108,8 @@ func TestTwoCopies(t *testing.T) {
 	o.took = nil
 	now := int64(time.Hour)
 	for n := range uint64(10) {
-		for _, router := range []string{"r1", "r2"} {
-			if router == "r1" && n > 5 {
+		for _, router := range []string{"r1.1", "r2.1"} {
+			if router == "r1.1" && n > 5 {
 				continue
 			}
 			tk := tick.Tick{Symbol: "X", Position: tick.Position{Epoch: 1, Seq: n + 1}, Quote: tick.Quote{Price: tick.MustDecimal("1")}}

@@ -13,6 +13,7 @@ const keepItems = 8192
 type Bucket struct {
 	name    subject.Bucket
 	subject string
+	router  string // as its batches name it: one name for each series of numbers
 
 	items  [][]byte
 	filled uint64 // counts up with each emptying of items, from 1, so that a Slot of an earlier filling is known as such

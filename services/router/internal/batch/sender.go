@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -14,7 +15,7 @@ const (
 	IdleEvery = time.Second
 )
 
-// headRoom is more than a batch's head can take: array, kind, instance, number, beat age, interest, items' header.
+// headRoom is more than a batch's head can take: array, kind, router, number, beat age, interest, items' header.
 const headRoom = 1 + 1 + 5 + 9 + 9 + 3 + 9*subject.Parts + 5
 
 // Options say what a Sender needs. All are needed.
@@ -42,7 +43,7 @@ type Sender struct {
 	stats Stats
 	slots [Slots]map[*Bucket]struct{}
 	slot  int // whose turn comes next
-	born  int // buckets opened so far
+	born  int // series begun so far, which is buckets opened
 
 	now        []*Bucket // to be sent at the next Flush
 	head, tail *Bucket   // cooling: sent within the window, oldest first
@@ -55,7 +56,7 @@ type Sender struct {
 
 // NewSender makes a Sender without buckets.
 func NewSender(o Options) *Sender {
-	s := &Sender{o: o, batch: tick.Batch{Router: o.Instance}}
+	s := &Sender{o: o}
 	for i := range s.slots {
 		s.slots[i] = map[*Bucket]struct{}{}
 	}
@@ -65,10 +66,16 @@ func NewSender(o Options) *Sender {
 // Stats gives the counters.
 func (s *Sender) Stats() *Stats { return &s.stats }
 
-// Open makes a bucket. Its numbers start at 1. Nothing is sent to it before it is told something.
+// Open makes a bucket and begins a series of batches, numbered from 1. Nothing is sent before the bucket is told something.
 func (s *Sender) Open(name subject.Bucket) *Bucket {
-	b := &Bucket{name: name, subject: subject.Fanout(s.o.Region, name), filled: 1, slot: s.born % Slots}
 	s.born++
+	b := &Bucket{
+		name:    name,
+		subject: subject.Fanout(s.o.Region, name),
+		router:  fmt.Sprintf("%s.%d", s.o.Instance, s.born),
+		filled:  1,
+		slot:    s.born % Slots,
+	}
 	s.slots[b.slot][b] = struct{}{}
 	return b
 }
@@ -206,12 +213,12 @@ func (s *Sender) send(b *Bucket, now time.Time) {
 func (s *Sender) publish(b *Bucket, now time.Time) {
 	s.batch.BeatAge = s.BeatAge(now)
 	for rest, last := b.items, false; !last; {
-		n := s.fit(rest)
+		n := s.fit(b, rest)
 		if last = n == len(rest); last {
 			b.said = b.applied
 		}
 		b.number++
-		s.batch.Number, s.batch.Interest, s.batch.Items = b.number, b.said, rest[:n]
+		s.batch.Router, s.batch.Number, s.batch.Interest, s.batch.Items = b.router, b.number, b.said, rest[:n]
 		s.buf = s.batch.Append(s.buf[:0])
 		if s.o.Publish(b.subject, s.buf) == nil {
 			s.stats.Batches.Add(1)
@@ -226,8 +233,8 @@ func (s *Sender) publish(b *Bucket, now time.Time) {
 }
 
 // fit is how many of the items go into one batch: at least one, for a single one is never too large for NATS.
-func (s *Sender) fit(items [][]byte) int {
-	size := headRoom + len(s.o.Instance)
+func (s *Sender) fit(b *Bucket, items [][]byte) int {
+	size := headRoom + len(b.router)
 	for i, it := range items {
 		if size += len(it); size > tick.MaxPayload && i > 0 {
 			return i

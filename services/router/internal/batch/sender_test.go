@@ -277,6 +277,26 @@ func TestClose(t *testing.T) {
 	}
 }
 
+// A bucket that is opened again gets a series of its own: who hears it could not tell a first batch from a lost one else.
+func TestSeries(t *testing.T) {
+	s := newSink(t)
+	seen := map[string]bool{}
+	for i := range 3 {
+		b := s.sender.Open("edge-abc123-0")
+		now := start.Add(time.Duration(i) * time.Second)
+		for n := range uint64(2) {
+			s.sender.Every(b, item("a"))
+			s.sender.Flush(now.Add(time.Duration(n) * window))
+			m := s.got[len(s.got)-1]
+			if m.Number != n+1 || seen[m.Router] != (n > 0) || !strings.HasPrefix(m.Router, "r1.") {
+				t.Fatalf("batch %d of %q", m.Number, m.Router)
+			}
+			seen[m.Router] = true
+		}
+		s.sender.Close(b)
+	}
+}
+
 func TestFlushAll(t *testing.T) {
 	s := newSink(t)
 	a, b := s.sender.Open("edge-abc123-0"), s.sender.Open("edge-abc123-1")

@@ -1,7 +1,9 @@
 package peers
 
 import (
+	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -139,5 +141,39 @@ func BenchmarkServes(b *testing.B) {
 	p := views(8, 2)[0]
 	for b.Loop() {
 		p.Serves("edge-abc123-0")
+	}
+}
+
+// The scores that other implementations test with.
+func TestVectors(t *testing.T) {
+	data, err := os.ReadFile("../../../../proto/vectors/spread.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var vectors []struct {
+		Bucket subject.Bucket
+		Scores map[string]string
+		Rank   []string
+	}
+	if err := json.Unmarshal(data, &vectors); err != nil || len(vectors) == 0 {
+		t.Fatalf("%d vectors, %v", len(vectors), err)
+	}
+	for _, v := range vectors {
+		for name, want := range v.Scores {
+			if got := fmt.Sprint(score(hash(name), hash(string(v.Bucket)))); got != want {
+				t.Errorf("score of %s for %s: %s, want %s", name, v.Bucket, got, want)
+			}
+		}
+		for copies := 1; copies <= 2; copies++ {
+			for i, self := range v.Rank {
+				p := New(self, copies)
+				for other := range v.Scores {
+					p.Hear(ready(other), start)
+				}
+				if got := p.Serves(v.Bucket); got != (i < copies) {
+					t.Errorf("%s serves %s with %d copies: %t", self, v.Bucket, copies, got)
+				}
+			}
+		}
 	}
 }
