@@ -7,8 +7,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/tickfan/tickfan/proto/code"
 	"github.com/tickfan/tickfan/proto/subject"
 	"github.com/tickfan/tickfan/proto/tick"
@@ -239,6 +237,7 @@ func TestSecondEpochOfOneProcess(t *testing.T) {
 type discard struct{}
 
 func (discard) Publish(string, []byte) error { return nil }
+func (discard) PublishMsg(*nats.Msg) error   { return nil }
 
 func TestStampAllocatesNothing(t *testing.T) {
 	s := New(discard{}, 1, func() time.Time { return start })
