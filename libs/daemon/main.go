@@ -17,6 +17,7 @@ import (
 
 	"github.com/tickfan/tickfan/libs/conf"
 	"github.com/tickfan/tickfan/libs/ops"
+	"github.com/tickfan/tickfan/libs/telemetry"
 )
 
 // The exit codes of every command.
@@ -84,6 +85,7 @@ func command(ctx context.Context, service, description string, cfg Config, args 
 // serve logs what runService did.
 func serve(ctx context.Context, service string, cfg Config, run Run, stderr io.Writer) int {
 	log := newLogger(service, cfg.CommonConfig(), stderr)
+	telemetry.LogErrors(log)
 	log.LogAttrs(ctx, slog.LevelInfo, "starting", slog.GroupAttrs("config", conf.Effective(cfg)...))
 
 	err := runService(ctx, service, cfg.CommonConfig(), log, run)

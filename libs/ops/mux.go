@@ -47,6 +47,11 @@ func New(service string) (*Mux, error) {
 // name with the service's name: it is what tells the services of one process apart.
 func (m *Mux) Meter(name string) metric.Meter { return m.telemetry.Meter(name) }
 
+// Tracer returns the tracer of a service, nil when nobody collects traces; see [telemetry.Telemetry.Tracer].
+func (m *Mux) Tracer(ctx context.Context, service string) (*telemetry.Tracer, error) {
+	return m.telemetry.Tracer(ctx, service)
+}
+
 // EnablePprof makes the mux serve /debug/pprof/.
 func (m *Mux) EnablePprof() { m.pprof.Store(true) }
 

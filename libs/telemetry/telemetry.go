@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -13,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
 // Telemetry holds the instruments of one process. Its methods may be called from
@@ -20,6 +23,9 @@ import (
 type Telemetry struct {
 	registry *prometheus.Registry
 	provider *sdkmetric.MeterProvider
+
+	mu     sync.Mutex
+	traces []*sdktrace.TracerProvider
 }
 
 // New returns the telemetry of a service, with the figures of the Go runtime and of
@@ -66,11 +72,23 @@ func (t *Telemetry) Handler() http.Handler {
 	})
 }
 
-// Close stops the instruments. Nothing that was counted is lost before a last scrape:
-// what is counted after Close is.
+// Close stops the instruments and sends the traces that have not left yet. Nothing that was
+// counted is lost before a last scrape: what is counted after Close is.
 func (t *Telemetry) Close(ctx context.Context) error {
-	if err := t.provider.Shutdown(ctx); err != nil {
-		return fmt.Errorf("stop metrics: %w", err)
+	err := t.provider.Shutdown(ctx)
+	if err != nil {
+		err = fmt.Errorf("stop metrics: %w", err)
 	}
-	return nil
+	ctx, cancel := context.WithTimeout(ctx, lastTraces)
+	defer cancel()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, p := range t.traces {
+		// Who collects traces may be gone before us, which is no fault of ours; what could not be sent is logged.
+		_ = p.Shutdown(ctx)
+	}
+	return err
 }
+
+// lastTraces is how long Close tries to send what is left.
+const lastTraces = time.Second

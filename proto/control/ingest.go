@@ -15,5 +15,6 @@ type IngestAnswer struct {
 	OK    bool        `json:"ok,omitempty"`
 	Epoch uint64      `json:"epoch,omitempty"`
 	Seq   uint64      `json:"seq,omitempty"`
+	Trace string      `json:"trace,omitempty"` // id of the price's trace, 32 hexadecimal digits, where it has one
 	Error *code.Error `json:"error,omitempty"`
 }

@@ -42,6 +42,7 @@ type region struct {
 	edges      map[subject.Edge]control.Heartbeat
 	lost       []subject.Bucket // to be said in the next answer
 	others     int              // edges that take clients besides
+	trace      string           // of the ticks in batches
 	drain      bool             // tell edges to
 	mute       bool             // answer nothing, send nothing
 	silent     bool             // registry answers, but no batch confirms anything
@@ -178,6 +179,13 @@ func (r *region) sendLocked(id subject.Bucket, b *bucketState, ticks ...tick.Tic
 	}
 	for i := range ticks {
 		m.Items = append(m.Items, ticks[i].Append(nil))
+		if r.trace != "" {
+			item, err := tick.WithTrace(m.Items[i], r.trace)
+			if err != nil {
+				r.t.Error(err)
+			}
+			m.Items[i] = item
+		}
 	}
 	if err := r.nc.Publish(subject.Fanout("local", id), m.Append(nil)); err != nil {
 		r.t.Error(err)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/tickfan/tickfan/libs/bus"
 	"github.com/tickfan/tickfan/libs/ops"
+	"github.com/tickfan/tickfan/libs/telemetry"
 	"github.com/tickfan/tickfan/proto/code"
 	"github.com/tickfan/tickfan/proto/control"
 	"github.com/tickfan/tickfan/proto/subject"
@@ -62,7 +63,12 @@ type edge struct {
 	cond    *ops.Condition
 	ready   sync.Once
 	drops   *bus.Drops
+	tracer  *telemetry.Tracer // nil when nobody collects traces
+	traces  *telemetry.Cap    // of subscribes
 }
+
+// subscribeTraces is how many traces of subscribes are begun in a second, unless OTEL_TRACES_SAMPLER is set.
+const subscribeTraces = 5
 
 // Run serves until ctx ends.
 //
@@ -106,6 +112,10 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 		return fmt.Errorf("make drop counter: %w", err)
 	}
 	defer e.drops.Close()
+	if e.tracer, err = deps.Ops.Tracer(ctx, "edge"); err != nil {
+		return err
+	}
+	e.traces = e.tracer.Cap(subscribeTraces)
 	if e.maxConns, err = maxConns(cfg.MaxConns, cfg.secure(), deps.Log); err != nil {
 		return err
 	}
@@ -224,7 +234,7 @@ func (e *edge) addBucket() (*bucket.Bucket, error) {
 }
 
 func (e *edge) addBucketLocked() (*bucket.Bucket, error) {
-	b, err := bucket.New(bucket.Options{ID: subject.NewBucket(e.id, len(e.buckets)), Region: subject.Region(e.cfg.Region),
+	b, err := bucket.New(bucket.Options{Tracer: e.tracer, Traces: e.traces, ID: subject.NewBucket(e.id, len(e.buckets)), Region: subject.Region(e.cfg.Region),
 		WriteGap: e.cfg.WriteGap, Idle: e.cfg.Idle, NATS: e.nc, Log: e.deps.Log, Stats: &e.stats, Now: e.now})
 	if err != nil {
 		return nil, fmt.Errorf("open bucket: %w", err)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tickfan/tickfan/libs/bus"
 	"github.com/tickfan/tickfan/libs/ops"
+	"github.com/tickfan/tickfan/libs/telemetry"
 	"github.com/tickfan/tickfan/proto/subject"
 	"github.com/tickfan/tickfan/proto/tick"
 	"github.com/tickfan/tickfan/services/ingest/internal/intake"
@@ -71,6 +72,10 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 		return err
 	}
 
+	if s.tracer, err = deps.Ops.Tracer(ctx, "ingest"); err != nil {
+		return err
+	}
+	s.asked, s.fed = s.tracer.Cap(askedTraces), s.tracer.Cap(fedTraces)
 	s.stamper = stamp.New(ticks, cfg.MaxSymbols, wall)
 	s.held = standby.New(keepHeld, cfg.MaxSymbols, s.active)
 	s.stored = stored.New(stored.Options{JetStream: s.js, Stamper: s.stamper, Log: deps.Log, Now: time.Now})
@@ -100,7 +105,7 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 		Conn: feed, Ticks: ticks, Drops: drops, Refused: s.refused, Log: deps.Log, Now: time.Now,
 		Active: s.active, Skipped: func() { s.counts.skipped.Add(1) },
 		Hold:  func(sym subject.Symbol, q tick.Quote, stamp func() bool) { s.held.Hold(sym, q, time.Now(), stamp) },
-		Stamp: s.fromIngest, StampHeld: s.stampIngest, Stored: s.stored.Wait,
+		Stamp: s.fromIngest, StampHeld: s.stampIngest, Stored: s.stored.Wait, Trace: s.traceIngest,
 	})
 	if err != nil {
 		return err
@@ -115,6 +120,9 @@ type service struct {
 	instance string
 	js       jetstream.JetStream
 
+	tracer    *telemetry.Tracer
+	asked     *telemetry.Cap // traces of prices on ingest.>
+	fed       *telemetry.Cap // traces of prices from feeds
 	stamper   *stamp.Stamper
 	held      *standby.Held
 	stored    *stored.Follower

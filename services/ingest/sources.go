@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tickfan/tickfan/libs/telemetry"
 	"github.com/tickfan/tickfan/proto/subject"
 	"github.com/tickfan/tickfan/proto/tick"
 	"github.com/tickfan/tickfan/services/ingest/internal/source/coinbase"
@@ -32,7 +34,7 @@ func (s *service) sources(ctx context.Context) error {
 	if s.cfg.has(SourceCoinbase) {
 		feed := coinbase.New(coinbase.Options{
 			URL: s.cfg.CoinbaseURL, Products: s.cfg.products(), Refused: s.refused, Log: s.deps.Log, Now: time.Now,
-			Stats: &s.coinbase, Stamp: s.fromCoinbase,
+			Stats: &s.coinbase, Stamp: s.fromCoinbase, Trace: func(sym subject.Symbol) (context.Context, trace.Span) { return s.traceFeed("coinbase", sym) },
 		})
 		g.Go(func() error { return feed.Run(ctx) })
 	}
@@ -49,14 +51,14 @@ func (s *service) openGenerator() {
 }
 
 // fromIngest stamps a price that somebody published.
-func (s *service) fromIngest(sym subject.Symbol, q tick.Quote) (pos tick.Position, err error) {
-	s.held.Stamp(sym, func() { pos, err = s.stampIngest(sym, q) })
+func (s *service) fromIngest(ctx context.Context, sym subject.Symbol, q tick.Quote) (pos tick.Position, err error) {
+	s.held.Stamp(sym, func() { pos, err = s.stampIngest(ctx, sym, q) })
 	return pos, err
 }
 
-func (s *service) stampIngest(sym subject.Symbol, q tick.Quote) (tick.Position, error) {
+func (s *service) stampIngest(ctx context.Context, sym subject.Symbol, q tick.Quote) (tick.Position, error) {
 	s.quieten(sym, q)
-	pos, err := s.stamper.Stamp(sym, q)
+	pos, err := s.stamp(ctx, sym, q)
 	if err == nil {
 		s.counts.ingest.Add(1)
 	}
@@ -64,11 +66,11 @@ func (s *service) stampIngest(sym subject.Symbol, q tick.Quote) (tick.Position, 
 }
 
 // fromCoinbase stamps a price of the exchange's.
-func (s *service) fromCoinbase(sym subject.Symbol, q tick.Quote) (err error) {
+func (s *service) fromCoinbase(ctx context.Context, sym subject.Symbol, q tick.Quote) (err error) {
 	if !s.active() {
 		s.counts.skipped.Add(1)
 		s.held.Hold(sym, q, time.Now(), func() bool {
-			err := s.stampCoinbase(sym, q)
+			err := s.stampCoinbase(context.Background(), sym, q) // its trace has ended
 			if errors.Is(err, stamp.ErrInactive) {
 				return false
 			}
@@ -79,16 +81,16 @@ func (s *service) fromCoinbase(sym subject.Symbol, q tick.Quote) (err error) {
 		})
 		return stamp.ErrInactive
 	}
-	s.held.Stamp(sym, func() { err = s.stampCoinbase(sym, q) })
+	s.held.Stamp(sym, func() { err = s.stampCoinbase(ctx, sym, q) })
 	if errors.Is(err, stamp.ErrInactive) {
 		s.counts.skipped.Add(1)
 	}
 	return err
 }
 
-func (s *service) stampCoinbase(sym subject.Symbol, q tick.Quote) error {
+func (s *service) stampCoinbase(ctx context.Context, sym subject.Symbol, q tick.Quote) error {
 	s.quieten(sym, q)
-	_, err := s.stamper.Stamp(sym, q)
+	_, err := s.stamp(ctx, sym, q)
 	if err == nil {
 		s.counts.coinbase.Add(1)
 	}
@@ -97,13 +99,16 @@ func (s *service) stampCoinbase(sym subject.Symbol, q tick.Quote) error {
 
 // fromGenerator stamps a made-up price.
 func (s *service) fromGenerator(sym subject.Symbol, q tick.Quote) {
-	_, err := s.stamper.Stamp(sym, q)
+	ctx, span := s.traceFeed("generator", sym)
+	defer span.End()
+	_, err := s.stamp(ctx, sym, q)
 	switch {
 	case err == nil:
 		s.counts.generator.Add(1)
 	case errors.Is(err, stamp.ErrInactive):
 		s.counts.skipped.Add(1)
 	default:
+		telemetry.Fail(span, err)
 		s.refused.Refuse("generator "+string(sym), err)
 	}
 }

@@ -119,8 +119,12 @@ func (s *service) open(ctx context.Context) (err error) {
 	if err := s.metrics.watchLeases(meter, l.Len); err != nil {
 		return err
 	}
+	tracer, err := s.deps.Ops.Tracer(ctx, "registry")
+	if err != nil {
+		return err
+	}
 	p, err := parts.Open(ctx, parts.Options{
-		JS: js, Store: wanted, Region: s.region, Log: s.deps.Log, Meter: meter, Written: s.metrics.written,
+		JS: js, Store: wanted, Region: s.region, Log: s.deps.Log, Meter: meter, Written: s.metrics.written, Tracer: tracer,
 	})
 	if err != nil {
 		return err
@@ -128,7 +132,7 @@ func (s *service) open(ctx context.Context) (err error) {
 	s.parts.Store(p)
 	s.ready.Set(errSubscribing)
 	s.api, err = api.Start(ctx, api.Options{
-		Conn: s.requests, Region: s.region, Version: version(debug.ReadBuildInfo()), Leases: l, Parts: p, Log: s.deps.Log, Answered: s.metrics.answered,
+		Conn: s.requests, Region: s.region, Version: version(debug.ReadBuildInfo()), Leases: l, Parts: p, Log: s.deps.Log, Answered: s.metrics.answered, Tracer: tracer,
 	})
 	return err
 }

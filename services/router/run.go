@@ -94,6 +94,10 @@ func (s *service) open(ctx context.Context) (err error) {
 	s.deps.Log.Info("router is named", "instance", instance)
 
 	s.history = history.New(s.deps.Log, func(subj string, data []byte) error { return s.nc.Publish(subj, data) })
+	tracer, err := s.deps.Ops.Tracer(ctx, "router")
+	if err != nil {
+		return err
+	}
 	router := route.New(route.Options{
 		Region:   s.region,
 		Instance: instance,
@@ -105,6 +109,7 @@ func (s *service) open(ctx context.Context) (err error) {
 		Missed:   func() { s.filler.ask(missed) },
 		Hears:    func() bool { return s.nc.IsConnected() },
 		Range:    s.history.Ask,
+		Tracer:   tracer,
 	})
 	if s.metrics, err = newMetrics(meter, router, s.history.Stats()); err != nil {
 		return err

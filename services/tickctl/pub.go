@@ -65,7 +65,11 @@ func (p *pub) Run(ctx context.Context, s Streams) error {
 	case !answer.OK:
 		return fmt.Errorf("answer on %s is neither ok nor an error: %.100q", at, msg.Data)
 	}
-	_, err = fmt.Fprintf(s.Out, "%s %s ok epoch=%d seq=%d\n", symbol, price(payload), answer.Epoch, answer.Seq)
+	trace := ""
+	if answer.Trace != "" {
+		trace = " trace=" + answer.Trace
+	}
+	_, err = fmt.Fprintf(s.Out, "%s %s ok epoch=%d seq=%d%s\n", symbol, price(payload), answer.Epoch, answer.Seq, trace)
 	return err
 }
 

@@ -13,6 +13,7 @@ type Options struct {
 	Edges    int      // default 2
 	Ingest   []string // more flags of ingest
 	Edge     []string // more flags of each edge
+	Env      []string // more variables of each service
 }
 
 // Stack is one region:
@@ -47,6 +48,7 @@ func Start(t testing.TB, o Options) *Stack {
 	}
 	all := s.Services()
 	for _, p := range all {
+		p.env = append(p.env, o.Env...)
 		p.Start()
 	}
 	for _, p := range all {

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tickfan/tickfan/libs/quiet"
+	"github.com/tickfan/tickfan/libs/telemetry"
 	"github.com/tickfan/tickfan/proto/control"
 	"github.com/tickfan/tickfan/proto/session"
 	"github.com/tickfan/tickfan/proto/subject"
@@ -35,8 +36,10 @@ const checkEvery = 250 * time.Millisecond
 type Options struct {
 	ID       subject.Bucket
 	Region   subject.Region
-	WriteGap time.Duration // least time between two writes to a connection, unless it gave a max_rate
-	Idle     time.Duration // a connection without a sign of life for so long is closed
+	Tracer   *telemetry.Tracer // nil when nobody collects traces
+	Traces   *telemetry.Cap    // of subscribes
+	WriteGap time.Duration     // least time between two writes to a connection, unless it gave a max_rate
+	Idle     time.Duration     // a connection without a sign of life for so long is closed
 	NATS     *nats.Conn
 	Log      *slog.Logger
 	Stats    *Stats
@@ -76,6 +79,7 @@ type Bucket struct {
 	nextCheck, nextVisit int64
 	interest             interest
 	feed                 feed
+	traces               []*traced
 	log                  *quiet.Log
 }
 
@@ -274,6 +278,7 @@ func (b *Bucket) work() {
 		b.nextCheck = now - now%int64(checkEvery) + int64(checkEvery)
 		b.feed.check(b, now)
 		b.sweepTopics(now)
+		b.sweepTraces(now)
 		b.recheck = true
 	}
 	if b.emptied != nil {
@@ -347,6 +352,9 @@ func (b *Bucket) stop() {
 	}
 	for _, p := range b.pending {
 		p.done()
+	}
+	for len(b.traces) > 0 {
+		b.followed(b.traces[0], false)
 	}
 	for _, slot := range b.sessions {
 		for _, s := range slot {

@@ -141,7 +141,13 @@ func (f *feed) item(b *Bucket, item []byte, now int64) {
 		st.Malformed.Add(1)
 		return
 	}
+	if t.traced != nil && tk.After(t.traced.at) {
+		b.followed(t.traced, true)
+	}
 	b.take(t, &tk, now)
+	if parent := tick.TraceOf(item); parent != nil && b.o.Tracer != nil {
+		b.follow(t, &tk, parent, now)
+	}
 }
 
 // resync asks for the newest of everything that is wanted. Where loss follows loss, an overloaded worker must not be given
@@ -178,7 +184,7 @@ func (f *feed) ask(b *Bucket, symbols []subject.Symbol, now int64) {
 
 func (f *feed) send(b *Bucket, id uint64, a *ask) {
 	req := tick.NewestRequest{Symbols: a.symbols}
-	b.request(subject.RouterNewest(b.o.Region), askNewest, id, req.Append(nil))
+	b.request(subject.RouterNewest(b.o.Region), askNewest, id, req.Append(nil), nil)
 }
 
 // answered takes one message of an answer. It is good also when the question has been asked anew meanwhile: positions

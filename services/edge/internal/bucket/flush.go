@@ -147,7 +147,7 @@ func (b *Bucket) unblock(s *Session, now int64) {
 // flushClock writes, in one system call, head (if any) and the newest value of each dirty subscription of c. False: there
 // was nothing to write.
 func (b *Bucket) flushClock(c *clock, head []byte, now int64) bool {
-	f, s := &b.flush, c.s
+	f, s, traced := &b.flush, c.s, 0
 	f.reset()
 	if head != nil {
 		f.Frames = append(f.Frames, head...)
@@ -156,6 +156,9 @@ func (b *Bucket) flushClock(c *clock, head []byte, now int64) bool {
 	}
 	for i := range c.each {
 		u := &s.subs[i]
+		if u.t.traced != nil { // a load of what the next line needs anyway
+			traced++
+		}
 		if u.every == nil && s.numbered {
 			f.gatherChanged(s, i)
 			c.unset(i)
@@ -172,6 +175,9 @@ func (b *Bucket) flushClock(c *clock, head []byte, now int64) bool {
 	}
 	sent := b.write(s)
 	b.takeBack(c, head, sent)
+	if traced > 0 {
+		b.trace(c)
+	}
 	c.wrote(now)
 	if c.any() {
 		b.schedule(c, now)

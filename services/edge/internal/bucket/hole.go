@@ -182,7 +182,7 @@ func (hs *holes) advance(b *Bucket, h *hole, now int64) {
 	hs.asked[h.id] = h
 	b.o.Stats.RangesAsked.Add(1)
 	req := tick.NewestRequest{Range: r}
-	b.request(subject.RouterNewest(b.o.Region), askRange, h.id, req.Append(nil))
+	b.request(subject.RouterNewest(b.o.Region), askRange, h.id, req.Append(nil), nil)
 }
 
 func (hs *holes) mayAsk(now int64) bool {

@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"go.opentelemetry.io/otel/trace"
 
+	"github.com/tickfan/tickfan/libs/telemetry"
 	"github.com/tickfan/tickfan/proto/control"
 	"github.com/tickfan/tickfan/proto/subject"
 )
@@ -58,6 +60,8 @@ type change struct {
 	since    int64 // first sent
 	sent     int64 // last sent
 	answered bool
+	span     trace.Span  // nil: no subscribe that waits for it is traced
+	header   nats.Header // of span
 }
 
 // answered is a part as the registry has answered for it.
@@ -220,6 +224,7 @@ func (b *Bucket) syncInterest(now int64) {
 	}
 	c.payload = payload
 	in.change = c
+	b.traceChange(c)
 	b.sendChange(c, now)
 }
 
@@ -268,13 +273,14 @@ func (b *Bucket) changeWanted(t *topic, want control.Flag, now int64) {
 
 func (b *Bucket) sendChange(c *change, now int64) {
 	c.sent = now
-	b.request(subject.Registry(b.o.Region, subject.EndpointInterest), askInterest, c.number, c.payload)
+	b.request(subject.Registry(b.o.Region, subject.EndpointInterest), askInterest, c.number, c.payload, c.header)
 }
 
 // request publishes with a reply that comes back on the worker's inbox. A publish that fails is one that was not
 // answered: it is repeated when its time is up.
-func (b *Bucket) request(subj, what string, id uint64, payload []byte) {
-	if err := b.o.NATS.PublishRequest(subj, b.inbox+"."+what+"."+strconv.FormatUint(id, 10), payload); err != nil {
+func (b *Bucket) request(subj, what string, id uint64, payload []byte, header nats.Header) {
+	m := &nats.Msg{Subject: subj, Reply: b.inbox + "." + what + "." + strconv.FormatUint(id, 10), Data: payload, Header: header}
+	if err := b.o.NATS.PublishMsg(m); err != nil {
 		b.o.Stats.RequestErrors.Add(1)
 	}
 }
@@ -292,10 +298,16 @@ func (b *Bucket) interestAnswered(m *nats.Msg, number uint64, now int64) {
 	}
 	if a.Error != nil {
 		b.o.Stats.RequestErrors.Add(1)
+		if c.span != nil {
+			telemetry.Fail(c.span, a.Error)
+		}
 		b.warn("registry refuses interest; asked again", "number", number, "code", a.Error.Code, "error", a.Error.Message)
 		return
 	}
 	c.answered = true
+	if c.span != nil {
+		c.span.End()
+	}
 	var added []subject.Symbol
 	for i, p := range c.parts {
 		b.written[p].Store(&answered{number, c.digests[i]})

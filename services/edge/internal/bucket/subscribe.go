@@ -3,6 +3,9 @@ package bucket
 import (
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/tickfan/tickfan/proto/code"
 	"github.com/tickfan/tickfan/proto/control"
 	"github.com/tickfan/tickfan/proto/session"
@@ -22,6 +25,7 @@ type pending struct {
 	topics   []*topic
 	done     func()
 	deadline int64
+	span     trace.Span // nil: not traced
 }
 
 // operate carries out a subscribe or unsubscribe and calls done when it is answered.
@@ -63,6 +67,7 @@ func (b *Bucket) operate(s *Session, req *session.Request, done func(), now int6
 		b.complete(p, now)
 		return
 	}
+	b.traceSubscribe(p)
 	b.pending = append(b.pending, p)
 }
 
@@ -147,6 +152,10 @@ func (b *Bucket) complete(p *pending, now int64) {
 		for i, w := range wants {
 			s.apply(w, at[i], now)
 		}
+	}
+	if p.span != nil {
+		p.span.SetAttributes(attribute.Int("tickfan.no_price", len(noPrice)), attribute.Bool("tickfan.refused", refused))
+		p.span.End()
 	}
 	for _, t := range p.topics {
 		t.holds--

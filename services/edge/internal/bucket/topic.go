@@ -17,6 +17,7 @@ type topic struct {
 	frames [wholeDialects][]byte
 	fresh  [wholeDialects]bool // frames[i] is of newest
 
+	traced  *traced   // newest is being followed; nil: it is not, as nearly always
 	compact *numbered // nil until a connection that speaks Compact subscribes
 
 	subs  []subref // subscribers

@@ -56,8 +56,8 @@ func (a *answerer) ok(ans answer) {
 }
 
 // stored answers at once: what is stored was flushed, too.
-func (a *answerer) stored(m *nats.Msg, p tick.Position, stored bool) {
-	body := control.IngestAnswer{OK: stored, Epoch: p.Epoch, Seq: p.Seq}
+func (a *answerer) stored(m *nats.Msg, p tick.Position, stored bool, trace string) {
+	body := control.IngestAnswer{OK: stored, Epoch: p.Epoch, Seq: p.Seq, Trace: trace}
 	if !stored {
 		body.Error = code.Errorf(code.NotStored, "stamped and sent to all, but not in the history within two seconds: it may not survive")
 	}

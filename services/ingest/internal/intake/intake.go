@@ -9,8 +9,10 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tickfan/tickfan/libs/bus"
+	"github.com/tickfan/tickfan/libs/telemetry"
 	"github.com/tickfan/tickfan/proto/code"
 	"github.com/tickfan/tickfan/proto/control"
 	"github.com/tickfan/tickfan/proto/subject"
@@ -46,12 +48,16 @@ type Options struct {
 	// may not stamp now.
 	Hold func(s subject.Symbol, q tick.Quote, stamp func() bool)
 	// Stamp publishes a price. Its error is stamp.ErrInactive or a *code.Error.
-	Stamp func(subject.Symbol, tick.Quote) (tick.Position, error)
+	Stamp stampFunc
 	// StampHeld does the same with a price that was held.
-	StampHeld func(subject.Symbol, tick.Quote) (tick.Position, error)
+	StampHeld stampFunc
+	// Trace begins the trace of a price, or joins its caller's, if it is to have one.
+	Trace func(*nats.Msg) (context.Context, trace.Span)
 	// Stored calls done, which does not block, once the history holds a tick, or with false after a while.
 	Stored func(s subject.Symbol, p tick.Position, done func(stored bool))
 }
+
+type stampFunc func(context.Context, subject.Symbol, tick.Quote) (tick.Position, error)
 
 // Intake takes prices from ingest.>.
 type Intake struct {
@@ -139,11 +145,14 @@ func (in *Intake) one(m *nats.Msg) {
 }
 
 // deal stamps a price that could be read, or err says why not, and answers. false: this ingest may not stamp.
-func (in *Intake) deal(m *nats.Msg, s subject.Symbol, q tick.Quote, err error, stampIt func(subject.Symbol, tick.Quote) (tick.Position, error)) bool {
+func (in *Intake) deal(m *nats.Msg, s subject.Symbol, q tick.Quote, err error, stampIt stampFunc) bool {
+	ctx, span := in.o.Trace(m)
+	defer span.End()
 	reply := m.Reply
 	if reply != "" && !answerable(reply) {
-		in.o.Refused.Refuse(m.Subject, code.Errorf(code.BadMessage,
-			"reply subject %s: answers do not go there; use an inbox", code.Quote(reply)))
+		err := code.Errorf(code.BadMessage, "reply subject %s: answers do not go there; use an inbox", code.Quote(reply))
+		telemetry.Fail(span, err)
+		in.o.Refused.Refuse(m.Subject, err)
 		return true
 	}
 	var reconnects uint64
@@ -152,20 +161,21 @@ func (in *Intake) deal(m *nats.Msg, s subject.Symbol, q tick.Quote, err error, s
 	}
 	var pos tick.Position
 	if err == nil {
-		pos, err = stampIt(s, q)
+		pos, err = stampIt(ctx, s, q)
 	}
 	switch {
 	case errors.Is(err, stamp.ErrInactive):
 		return false
 	case err != nil:
+		telemetry.Fail(span, err)
 		in.o.Refused.Refuse(m.Subject, err)
 		if reply != "" {
-			in.answers.refuse(m, code.Of(err))
+			in.answers.send(m, control.IngestAnswer{Error: code.Of(err), Trace: traceID(span)})
 		}
 	case reply != "" && m.Header.Get(control.HeaderWait) == control.WaitStored:
-		in.o.Stored(s, pos, func(stored bool) { in.answers.stored(m, pos, stored) })
+		in.o.Stored(s, pos, func(stored bool) { in.answers.stored(m, pos, stored, traceID(span)) })
 	case reply != "":
-		in.answers.ok(answer{m: m, reconnects: reconnects, body: control.IngestAnswer{OK: true, Epoch: pos.Epoch, Seq: pos.Seq}})
+		in.answers.ok(answer{m: m, reconnects: reconnects, body: control.IngestAnswer{OK: true, Epoch: pos.Epoch, Seq: pos.Seq, Trace: traceID(span)}})
 	}
 	return true
 }
@@ -176,6 +186,14 @@ func (in *Intake) read(m *nats.Msg) (s subject.Symbol, q tick.Quote, err error) 
 	}
 	q, err = tick.ParseQuote(m.Data, in.o.Now())
 	return s, q, err
+}
+
+// traceID names a trace that somebody collects.
+func traceID(s trace.Span) string {
+	if c := s.SpanContext(); c.IsSampled() {
+		return c.TraceID().String()
+	}
+	return ""
 }
 
 // ingestPrefix is what stands before the symbol.

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/tickfan/tickfan/libs/bus"
 	"github.com/tickfan/tickfan/libs/natstest"
@@ -67,11 +69,12 @@ func open(t *testing.T) *desk {
 		Skipped: func() {},
 		Hold:    func(subject.Symbol, tick.Quote, func() bool) {},
 		Stored:  func(s subject.Symbol, p tick.Position, done func(bool)) { done(s != "LOST-USD") },
-		Stamp: func(sym subject.Symbol, q tick.Quote) (tick.Position, error) {
+		Trace:   func(*nats.Msg) (context.Context, trace.Span) { return context.Background(), noop.Span{} },
+		Stamp: func(_ context.Context, sym subject.Symbol, q tick.Quote) (tick.Position, error) {
 			if f := d.slow.Load(); f != nil {
 				(*f)()
 			}
-			return d.stamper.Stamp(sym, q)
+			return d.stamper.Stamp(sym, q, nil)
 		},
 	})
 	if err != nil {

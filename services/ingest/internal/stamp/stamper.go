@@ -20,6 +20,7 @@ var ErrInactive = errors.New("this ingest does not hold the lease")
 // Publisher sends a message without waiting, or refuses it; it keeps neither slice. *nats.Conn is one.
 type Publisher interface {
 	Publish(subject string, data []byte) error
+	PublishMsg(m *nats.Msg) error
 }
 
 // Stamper stamps and publishes. Its methods may be called from any goroutine.
@@ -107,8 +108,9 @@ func (s *Stamper) activeLocked(now time.Time) bool {
 }
 
 // Stamp gives the price its position and publishes it. The error is ErrInactive or a *code.Error: too_many_symbols,
-// or unavailable when the connection refused it. A price that was not published uses up no seq.
-func (s *Stamper) Stamp(sym subject.Symbol, q tick.Quote) (tick.Position, error) {
+// or unavailable when the connection refused it. A price that was not published uses up no seq. header goes with the
+// message: the trace of a price that is traced, nil for all others.
+func (s *Stamper) Stamp(sym subject.Symbol, q tick.Quote, header nats.Header) (tick.Position, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
@@ -129,7 +131,13 @@ func (s *Stamper) Stamp(sym subject.Symbol, q tick.Quote) (tick.Position, error)
 		t.Prev = l.prev
 	}
 	s.buf = t.Append(s.buf[:0])
-	if err := s.pub.Publish(l.subject, s.buf); err != nil {
+	var err error
+	if header == nil {
+		err = s.pub.Publish(l.subject, s.buf)
+	} else {
+		err = s.pub.PublishMsg(&nats.Msg{Subject: l.subject, Header: header, Data: s.buf})
+	}
+	if err != nil {
 		if errors.Is(err, nats.ErrReconnectBufExceeded) { // its buffer has no room for a stale price, on purpose
 			err = errors.New("not connected")
 		}

@@ -36,6 +36,8 @@ func (r *recorder) Publish(subj string, data []byte) error {
 	return err
 }
 
+func (r *recorder) PublishMsg(m *nats.Msg) error { return r.Publish(m.Subject, m.Data) }
+
 var start = time.Unix(1_763_769_600, 0)
 
 func quote(price string) tick.Quote {
@@ -46,19 +48,19 @@ func TestStamp(t *testing.T) {
 	now := start
 	pub := &recorder{}
 	s := New(pub, 10, func() time.Time { return now })
-	if _, err := s.Stamp("BTC-USD", quote("1")); !errors.Is(err, ErrInactive) {
+	if _, err := s.Stamp("BTC-USD", quote("1"), nil); !errors.Is(err, ErrInactive) {
 		t.Fatalf("before Begin: %v, want ErrInactive", err)
 	}
 	s.Keep(start.Add(6 * time.Second))
 	s.Begin(7, map[subject.Symbol]tick.Position{"BTC-USD": {Epoch: 5, Seq: 99}})
 
 	for _, price := range []string{"64123.50", "64123.50", "64123.51"} { // an unchanged price is a tick too
-		if _, err := s.Stamp("BTC-USD", quote(price)); err != nil {
+		if _, err := s.Stamp("BTC-USD", quote(price), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
 	now = now.Add(time.Second)
-	pos, err := s.Stamp("ETH-USD", quote("3000"))
+	pos, err := s.Stamp("ETH-USD", quote("3000"), nil)
 	if err != nil || pos != (tick.Position{Epoch: 7, Seq: 1}) {
 		t.Fatalf("ETH-USD: %v %v", pos, err)
 	}
@@ -101,7 +103,7 @@ func TestAgain(t *testing.T) {
 		return all
 	}
 	for range 2 {
-		if _, err := s.Stamp("BTC-USD", quote("1")); err != nil {
+		if _, err := s.Stamp("BTC-USD", quote("1"), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -150,7 +152,7 @@ func TestRefusedPublishUsesNoSeq(t *testing.T) {
 	s.Keep(start)
 	s.Begin(1, nil)
 	pub.err = nats.ErrReconnectBufExceeded
-	_, err := s.Stamp("BTC-USD", quote("1"))
+	_, err := s.Stamp("BTC-USD", quote("1"), nil)
 	if code.Of(err).Code != code.Unavailable {
 		t.Fatalf("got %v, want %s", err, code.Unavailable)
 	}
@@ -158,7 +160,7 @@ func TestRefusedPublishUsesNoSeq(t *testing.T) {
 		t.Fatal("a symbol without a tick was counted in")
 	}
 	pub.err = nil
-	if pos, err := s.Stamp("BTC-USD", quote("1")); err != nil || pos.Seq != 1 {
+	if pos, err := s.Stamp("BTC-USD", quote("1"), nil); err != nil || pos.Seq != 1 {
 		t.Fatalf("got %v %v, want seq 1", pos, err)
 	}
 	_ = s.Beat()
@@ -171,14 +173,14 @@ func TestSymbolLimit(t *testing.T) {
 	s := New(&recorder{}, 2, func() time.Time { return start })
 	s.Keep(start)
 	s.Begin(1, map[subject.Symbol]tick.Position{"OLD-USD": {Epoch: 1, Seq: 1}})
-	if _, err := s.Stamp("A", quote("1")); err != nil {
+	if _, err := s.Stamp("A", quote("1"), nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Stamp("B", quote("1")); code.Of(err).Code != code.TooManySymbols {
+	if _, err := s.Stamp("B", quote("1"), nil); code.Of(err).Code != code.TooManySymbols {
 		t.Fatalf("a third symbol: %v, want %s", err, code.TooManySymbols)
 	}
 	for _, known := range []subject.Symbol{"A", "OLD-USD"} {
-		if _, err := s.Stamp(known, quote("1")); err != nil {
+		if _, err := s.Stamp(known, quote("1"), nil); err != nil {
 			t.Errorf("%s: %v", known, err)
 		}
 	}
@@ -191,7 +193,7 @@ func TestPauseStopsStampingByItself(t *testing.T) {
 	s.Keep(start.Add(6 * time.Second))
 	s.Begin(1, nil)
 	now = start.Add(6*time.Second + 1)
-	if _, err := s.Stamp("BTC-USD", quote("1")); !errors.Is(err, ErrInactive) {
+	if _, err := s.Stamp("BTC-USD", quote("1"), nil); !errors.Is(err, ErrInactive) {
 		t.Fatalf("after the time: %v, want ErrInactive", err)
 	}
 	beats := len(pub.beats)
@@ -199,7 +201,7 @@ func TestPauseStopsStampingByItself(t *testing.T) {
 		t.Fatal("a beat after the time")
 	}
 	s.Keep(now.Add(time.Second))
-	if pos, err := s.Stamp("BTC-USD", quote("1")); err != nil || pos.Seq != 1 {
+	if pos, err := s.Stamp("BTC-USD", quote("1"), nil); err != nil || pos.Seq != 1 {
 		t.Fatalf("kept again: %v %v", pos, err)
 	}
 }
@@ -210,7 +212,7 @@ func TestSecondEpochOfOneProcess(t *testing.T) {
 	s.Keep(start)
 	s.Begin(1, nil)
 	for _, sym := range []subject.Symbol{"A", "A", "B"} {
-		if _, err := s.Stamp(sym, quote("1")); err != nil {
+		if _, err := s.Stamp(sym, quote("1"), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -219,7 +221,7 @@ func TestSecondEpochOfOneProcess(t *testing.T) {
 	// TICKS has a later tick of A, another ingest's, and never got B's.
 	s.Begin(5, map[subject.Symbol]tick.Position{"A": {Epoch: 3, Seq: 8}})
 	for _, sym := range []subject.Symbol{"A", "B"} {
-		if _, err := s.Stamp(sym, quote("1")); err != nil {
+		if _, err := s.Stamp(sym, quote("1"), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -235,6 +237,7 @@ func TestSecondEpochOfOneProcess(t *testing.T) {
 type discard struct{}
 
 func (discard) Publish(string, []byte) error { return nil }
+func (discard) PublishMsg(*nats.Msg) error   { return nil }
 
 func TestStampAllocatesNothing(t *testing.T) {
 	s := New(discard{}, 1, func() time.Time { return start })
@@ -242,7 +245,7 @@ func TestStampAllocatesNothing(t *testing.T) {
 	s.Begin(1, nil)
 	q := quote("64123.51")
 	if n := testing.AllocsPerRun(1000, func() {
-		if _, err := s.Stamp("BTC-USD", q); err != nil {
+		if _, err := s.Stamp("BTC-USD", q, nil); err != nil {
 			t.Fatal(err)
 		}
 	}); n != 0 {
@@ -257,7 +260,7 @@ func BenchmarkStamp(b *testing.B) {
 	q := quote("64123.51")
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := s.Stamp("BTC-USD", q); err != nil {
+		if _, err := s.Stamp("BTC-USD", q, nil); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -12,7 +12,9 @@ import (
 	"github.com/nats-io/nats.go/micro"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tickfan/tickfan/libs/bus"
 	"github.com/tickfan/tickfan/libs/quiet"
+	"github.com/tickfan/tickfan/libs/telemetry"
 	"github.com/tickfan/tickfan/proto/code"
 	"github.com/tickfan/tickfan/proto/subject"
 	"github.com/tickfan/tickfan/services/registry/internal/leases"
@@ -42,6 +44,8 @@ type Options struct {
 	Leases  *leases.Leases
 	Parts   *parts.Parts
 	Log     *slog.Logger
+
+	Tracer *telemetry.Tracer // nil when nobody collects traces
 
 	// Answered is called for each request; the code is "ok" where nothing was wrong.
 	Answered func(endpoint string, code string)
@@ -153,11 +157,29 @@ func (s *Service) handle(e endpoint, r micro.Request) {
 		return
 	}
 	reply := r.Reply() // r itself belongs to micro, which reads it when this returns
+	header, subj := nats.Header(r.Headers()), r.Subject()
 	s.work[e.name].Go(func() error {
-		answer, err := work(s.ctx)
+		ctx, end := s.trace(e, subj, header)
+		answer, err := work(ctx)
+		end(err)
 		s.send(e, reply, answer, err)
 		return nil
 	})
+}
+
+// trace goes on with the trace of a request, if it has one; end ends it.
+func (s *Service) trace(e endpoint, subj string, header nats.Header) (ctx context.Context, end func(error)) {
+	ctx = bus.TraceContext(s.ctx, header)
+	if !telemetry.Sampled(ctx) {
+		return s.ctx, func(error) {}
+	}
+	ctx, span := s.o.Tracer.Process(ctx, "registry.{region}."+e.name, subj)
+	return ctx, func(err error) {
+		if err != nil {
+			telemetry.Fail(span, err)
+		}
+		span.End()
+	}
 }
 
 // answer answers while micro looks on, so that `nats micro stats` counts the errors.

@@ -13,10 +13,14 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tickfan/tickfan/libs/bus"
 	"github.com/tickfan/tickfan/libs/interest"
+	"github.com/tickfan/tickfan/libs/telemetry"
 	"github.com/tickfan/tickfan/proto/control"
 	"github.com/tickfan/tickfan/proto/subject"
 	"github.com/tickfan/tickfan/services/registry/internal/store"
@@ -38,7 +42,8 @@ type Options struct {
 	Region  subject.Region
 	Log     *slog.Logger
 	Meter   metric.Meter
-	Written func() // called for each part written
+	Written func()            // called for each part written
+	Tracer  *telemetry.Tracer // nil when nobody collects traces
 }
 
 // Parts is the interest of the region. Its methods may be called from any goroutine.
@@ -47,6 +52,7 @@ type Parts struct {
 	store   *store.Store
 	subject string
 	written func()
+	tracer  *telemetry.Tracer
 	view    *interest.View
 
 	mu    sync.RWMutex
@@ -60,6 +66,7 @@ func Open(ctx context.Context, o Options) (*Parts, error) {
 		store:   o.Store,
 		subject: subject.Interest(o.Region),
 		written: o.Written,
+		tracer:  o.Tracer,
 		edges:   map[subject.Edge]map[interest.Key]struct{}{},
 	}
 	view, err := interest.Open(ctx, interest.Options{JS: o.JS, Log: o.Log, Meter: o.Meter, OnChange: p.changed})
@@ -116,10 +123,35 @@ func (p *Parts) write(ctx context.Context, b subject.Bucket, part int, v control
 		return nil
 	}
 	a := control.Announcement{Bucket: b, Part: part, PartValue: v}
-	if err := p.nc.Publish(p.subject, a.Append(nil)); err != nil {
+	if err := p.announce(ctx, a); err != nil {
 		return fmt.Errorf("announce part %d of bucket %s: %w", part, b, err)
 	}
+	return p.put(ctx, b, part, v, value)
+}
+
+// announce publishes a part, with ctx's trace if it has one.
+func (p *Parts) announce(ctx context.Context, a control.Announcement) error {
+	if !telemetry.Sampled(ctx) {
+		return p.nc.Publish(p.subject, a.Append(nil))
+	}
+	ctx, span := p.tracer.Send(ctx, "interest.{region}", p.subject)
+	defer span.End()
+	return p.nc.PublishMsg(&nats.Msg{Subject: p.subject, Header: bus.TraceHeader(ctx), Data: a.Append(nil)})
+}
+
+// put writes a part by compare-and-set unless the store has a newer one.
+func (p *Parts) put(ctx context.Context, b subject.Bucket, part int, v control.PartValue, value []byte) (err error) {
 	key := subject.InterestKey(b, part)
+	if telemetry.Sampled(ctx) {
+		var span trace.Span
+		ctx, span = p.tracer.Start(ctx, "put "+subject.KVInterest, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(attribute.String("tickfan.key", key)))
+		defer func() {
+			if err != nil {
+				telemetry.Fail(span, err)
+			}
+			span.End()
+		}()
+	}
 	for range attempts {
 		now, err := p.store.Get(ctx, key)
 		if err != nil {

@@ -213,13 +213,21 @@ func (l *Loop) take(m *nats.Msg) {
 	case subject.Beat:
 		l.router.Beat(m.Data, now)
 	case l.interest:
-		l.router.Announcement(m.Data, now)
+		if m.Header != nil {
+			l.router.tracedAnnouncement(m, now)
+		} else {
+			l.router.Announcement(m.Data, now)
+		}
 	case l.peers:
 		l.router.PeerBeat(m.Data, now)
 	case l.newest:
 		l.router.Newest(m.Subject, m.Reply, m.Data)
 	default:
-		l.router.Tick(m.Subject, m.Data, now)
+		if m.Header != nil {
+			l.router.traced(m, now)
+		} else {
+			l.router.Tick(m.Subject, m.Data, now)
+		}
 	}
 	if l.held != nil {
 		if l.behind--; l.behind <= 0 {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tickfan/tickfan/libs/newest"
 	"github.com/tickfan/tickfan/libs/quiet"
+	"github.com/tickfan/tickfan/libs/telemetry"
 	"github.com/tickfan/tickfan/proto/control"
 	"github.com/tickfan/tickfan/proto/subject"
 	"github.com/tickfan/tickfan/proto/tick"
@@ -16,7 +17,7 @@ import (
 	"github.com/tickfan/tickfan/services/router/internal/table"
 )
 
-// Options say what a Router needs. All are needed.
+// Options say what a Router needs. All are needed but Tracer.
 type Options struct {
 	Region   subject.Region
 	Instance string        // new at each start
@@ -32,6 +33,8 @@ type Options struct {
 	Missed func()
 	// Hears tells whether the connection stands on which the others are heard.
 	Hears func() bool
+	// Tracer is nil when nobody collects traces.
+	Tracer *telemetry.Tracer
 	// Range has a range of ticks answered on the subject reply. It must not block.
 	Range func(g tick.Range, reply string)
 }
@@ -87,23 +90,30 @@ func New(o Options) *Router {
 const ticksPrefix = "ticks."
 
 // Tick takes a message of ticks.> and keeps payload. One that is not after its symbol's newest is dropped.
-func (r *Router) Tick(subj string, payload []byte, now time.Time) {
+func (r *Router) Tick(subj string, payload []byte, now time.Time) { r.tick(subj, payload, payload) }
+
+// tick gives buckets item, which is the payload or a copy that names its trace. newest: it is its symbol's; buckets: so
+// many want it.
+func (r *Router) tick(subj string, payload, item []byte) (newest bool, buckets int) {
 	r.stats.Ticks.Add(1)
 	h, ok := r.head(subj, payload)
 	if !ok {
-		return
+		return false, 0
 	}
 	r.tally.tick(h)
-	if !r.take(h, payload) {
+	if buckets, newest = r.take(h, payload, item); !newest {
 		r.stats.Old.Add(1)
 	}
+	return newest, buckets
 }
 
 // Fill takes what was read from TICKS, which may be older or newer than what came on ticks.>.
 func (r *Router) Fill(ticks []newest.Tick, now time.Time) {
 	for _, t := range ticks {
-		if h, ok := r.head(t.Subject, t.Payload); ok && r.take(h, t.Payload) {
-			r.stats.Repaired.Add(1)
+		if h, ok := r.head(t.Subject, t.Payload); ok {
+			if _, newer := r.take(h, t.Payload, t.Payload); newer {
+				r.stats.Repaired.Add(1)
+			}
 		}
 	}
 }
@@ -121,21 +131,21 @@ func (r *Router) head(subj string, payload []byte) (h tick.Head, ok bool) {
 	return h, true
 }
 
-// take tells whether the tick is its symbol's newest now.
-func (r *Router) take(h tick.Head, payload []byte) bool {
+// take tells whether the tick is its symbol's newest now, and how many buckets item is for.
+func (r *Router) take(h tick.Head, payload, item []byte) (buckets int, newest bool) {
 	e := r.table.Put(h, payload)
 	if e == nil {
-		return false
+		return 0, false
 	}
 	links := r.links[e.Symbol]
 	for i := range links {
 		if l := &links[i]; l.every {
-			r.sender.Every(l.bucket, payload)
+			r.sender.Every(l.bucket, item)
 		} else {
-			r.sender.Latest(l.bucket, &l.slot, payload)
+			r.sender.Latest(l.bucket, &l.slot, item)
 		}
 	}
-	return true
+	return len(links), true
 }
 
 // Beat takes a message of beat.

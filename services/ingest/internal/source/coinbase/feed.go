@@ -7,6 +7,9 @@ import (
 	"log/slog"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/tickfan/tickfan/libs/telemetry"
 	"github.com/tickfan/tickfan/proto/code"
 	"github.com/tickfan/tickfan/proto/subject"
 	"github.com/tickfan/tickfan/proto/tick"
@@ -28,7 +31,9 @@ type Options struct {
 	Stats    *Stats
 
 	// Stamp publishes a price. Its error is stamp.ErrInactive or a *code.Error.
-	Stamp func(subject.Symbol, tick.Quote) error
+	Stamp func(context.Context, subject.Symbol, tick.Quote) error
+	// Trace begins the trace of a frame, if it is to have one.
+	Trace func(subject.Symbol) (context.Context, trace.Span)
 }
 
 // Feed reads the exchange for as long as Run runs.
@@ -124,12 +129,15 @@ func (f *Feed) ticker(conn uint64, fr *frame) {
 		s.Repeated.Add(1)
 		return
 	}
+	ctx, span := f.o.Trace(pr.symbol)
+	defer span.End()
 	q, dropped, err := fr.quote(f.o.Now())
 	s.Fields.Add(int64(dropped))
 	if err == nil {
-		err = f.o.Stamp(pr.symbol, q)
+		err = f.o.Stamp(ctx, pr.symbol, q)
 	}
 	if err != nil && !errors.Is(err, stamp.ErrInactive) {
+		telemetry.Fail(span, err)
 		f.o.Refused.Refuse("coinbase "+fr.ProductID, err)
 	}
 }

@@ -14,6 +14,9 @@ import (
 
 	"github.com/lxzan/gws"
 
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+
 	"github.com/tickfan/tickfan/libs/natstest"
 	"github.com/tickfan/tickfan/proto/code"
 	"github.com/tickfan/tickfan/proto/subject"
@@ -44,12 +47,15 @@ func receive(t *testing.T, url string, products ...subject.Symbol) *receiver {
 	return receiveWith(t, url, func(*Feed) {}, products...)
 }
 
+func untraced(subject.Symbol) (context.Context, trace.Span) { return context.Background(), noop.Span{} }
+
 func receiveWith(t *testing.T, url string, change func(*Feed), products ...subject.Symbol) *receiver {
 	t.Helper()
 	r := &receiver{stats: &Stats{}, refused: refusal.New(slog.New(slog.DiscardHandler))}
 	r.feed = New(Options{
 		URL: url, Products: products, Refused: r.refused, Log: slog.New(slog.DiscardHandler), Now: time.Now, Stats: r.stats,
-		Stamp: func(sym subject.Symbol, q tick.Quote) error {
+		Trace: untraced,
+		Stamp: func(_ context.Context, sym subject.Symbol, q tick.Quote) error {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			r.got = append(r.got, stamped{sym, q})

@@ -1,6 +1,7 @@
 package coinbase
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -65,8 +66,8 @@ func TestTimesFromTheFuture(t *testing.T) {
 }
 
 func BenchmarkTicker(b *testing.B) {
-	f := New(Options{Products: []subject.Symbol{"BTC-USD"}, Stats: &Stats{}, Now: time.Now,
-		Stamp: func(subject.Symbol, tick.Quote) error { return nil }})
+	f := New(Options{Products: []subject.Symbol{"BTC-USD"}, Stats: &Stats{}, Now: time.Now, Trace: untraced,
+		Stamp: func(context.Context, subject.Symbol, tick.Quote) error { return nil }})
 	p := []byte(ticker("BTC-USD", 0, 1, "62975.91"))
 	b.ReportAllocs()
 	for b.Loop() {

@@ -1,0 +1,27 @@
+package bus
+
+import (
+	"context"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tickfan/tickfan/libs/telemetry"
+)
+
+func TestTraceHeader(t *testing.T) {
+	const parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	ctx := TraceContext(context.Background(), nats.Header{"Traceparent": {parent}, "Tracestate": {"a=b"}, "Other": {"x"}})
+	if got := telemetry.Parent(ctx); got != parent {
+		t.Errorf("parent %q", got)
+	}
+	h := TraceHeader(ctx)
+	if h.Get("traceparent") != parent || h.Get("tracestate") != "a=b" || len(h) != 2 {
+		t.Errorf("headers %v", h)
+	}
+	for _, h := range []nats.Header{nil, {"traceparent": {"junk"}}, {"traceparent": nil}} {
+		if ctx := TraceContext(context.Background(), h); telemetry.Sampled(ctx) || TraceHeader(ctx) != nil {
+			t.Errorf("%v is a trace", h)
+		}
+	}
+}
