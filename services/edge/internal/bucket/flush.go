@@ -80,12 +80,11 @@ func (b *Bucket) schedule(c *clock, now int64) {
 	}
 }
 
-// fired is called by the wheel.
-func (b *Bucket) fired(c *clock) {
+// fired is called by the wheel. The clock's time may have moved on meanwhile: it has written with an answer.
+func (b *Bucket) fired(c *clock, now int64) {
 	c.waits = false
-	if !c.s.gone && !c.s.blocked && !c.queued && c.any() {
-		c.queued = true
-		b.due = append(b.due, c)
+	if !c.s.gone && c.any() {
+		b.schedule(c, now)
 	}
 }
 
@@ -99,9 +98,12 @@ func (b *Bucket) flushDue(now int64) {
 		}
 		c := b.due[i]
 		b.due[i] = nil
-		c.queued = false
-		if !c.s.gone && !c.s.blocked {
-			b.flushClock(c, nil, now)
+		switch {
+		case !c.queued: // it was written with another clock of its session
+		case c.s.gone || c.s.blocked:
+			c.queued = false
+		default:
+			b.flushSession(c.s, nil, now)
 		}
 	}
 	b.due = b.due[:0]
@@ -127,32 +129,36 @@ func (b *Bucket) unblock(s *Session, now int64) {
 		return
 	}
 	s.blocked = false
-	written := false
 	for c := &s.plain; c != nil; c = c.other {
-		if !c.any() {
-			continue
-		}
-		if now >= c.next && !s.blocked {
-			written = b.flushClock(c, nil, now) || written
-		} else {
+		if c.any() {
 			b.schedule(c, now)
 		}
 	}
-	if !written {
-		b.flush.reset()
-		b.write(s)
-	}
+	b.flushSession(s, nil, now)
 }
 
-// flushClock writes, in one system call, head (if any) and the newest value of each dirty subscription of c. False: there
-// was nothing to write.
-func (b *Bucket) flushClock(c *clock, head []byte, now int64) bool {
-	f, s := &b.flush, c.s
+// flushSession writes, in one system call, the outbox, head (if any) and the newest value of each dirty subscription of
+// those clocks that are queued.
+func (b *Bucket) flushSession(s *Session, head []byte, now int64) {
+	f := &b.flush
 	f.reset()
 	if head != nil {
 		f.Frames = append(f.Frames, head...)
 		f.end(part{head: true})
 	}
+	for c := &s.plain; c != nil; c = c.other {
+		if c.queued {
+			b.gather(c, now)
+		}
+	}
+	b.takeBack(s, head, b.write(s))
+}
+
+// gather appends what is dirty of clock c, and has what finds no room written next time.
+func (b *Bucket) gather(c *clock, now int64) {
+	f, s := &b.flush, c.s
+	c.queued = false
+	had := len(f.parts)
 	for i := range c.each {
 		u := &s.subs[i]
 		if u.every == nil && s.numbered {
@@ -166,16 +172,12 @@ func (b *Bucket) flushClock(c *clock, head []byte, now int64) bool {
 			c.unset(i)
 		}
 	}
-	if len(f.Ends) == 0 {
-		return false
+	if len(f.parts) > had {
+		c.wrote(now)
 	}
-	sent := b.write(s)
-	b.takeBack(c, head, sent)
-	c.wrote(now)
 	if c.any() {
 		b.schedule(c, now)
 	}
-	return true
 }
 
 // gatherChanged appends, in Compact, the newest tick in the form that the subscription's last one asks for.
@@ -242,12 +244,12 @@ func (b *Bucket) write(s *Session) int {
 	return r.Sent
 }
 
-// takeBack makes dirty again what was not sent.
-func (b *Bucket) takeBack(c *clock, head []byte, sent int) {
+// takeBack makes dirty again what was not sent: the socket is blocked then, and unblock writes it.
+func (b *Bucket) takeBack(s *Session, head []byte, sent int) {
 	f := &b.flush
 	k := len(f.parts)
 	if sent < len(f.Ends) {
-		k = b.undo(c, head, sent)
+		k = b.undo(s, head, sent)
 	}
 	if head != nil && k > 0 {
 		k--
@@ -256,8 +258,8 @@ func (b *Bucket) takeBack(c *clock, head []byte, sent int) {
 }
 
 // undo takes back the parts from frame sent on and gives the number of those before it.
-func (b *Bucket) undo(c *clock, head []byte, sent int) int {
-	f, s := &b.flush, c.s
+func (b *Bucket) undo(s *Session, head []byte, sent int) int {
+	f := &b.flush
 	k := len(f.parts)
 	for ; k > 0 && f.frame(k-1) >= sent; k-- {
 		p := &f.parts[k-1]
@@ -273,7 +275,7 @@ func (b *Bucket) undo(c *clock, head []byte, sent int) int {
 				u.every.sent = tick.Position{}
 			}
 		}
-		c.set(p.i)
+		u.clock.set(p.i)
 	}
 	return k
 }

@@ -171,7 +171,8 @@ func (b *Bucket) complete(p *pending, now int64) {
 		s.answer(answer)
 		return
 	}
-	b.flushClock(s.clockOf(p.req.MaxRate), answer, now)
+	s.clockOf(p.req.MaxRate).queued = true
+	b.flushSession(s, answer, now)
 }
 
 // topic finds or makes the table's entry.
