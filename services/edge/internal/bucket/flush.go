@@ -83,7 +83,7 @@ func (b *Bucket) schedule(c *clock, now int64) {
 // fired is called by the wheel. The clock's time may have moved on meanwhile: it has written with an answer.
 func (b *Bucket) fired(c *clock, now int64) {
 	c.waits = false
-	if !c.s.gone && c.any() {
+	if c.any() {
 		b.schedule(c, now)
 	}
 }
@@ -98,11 +98,7 @@ func (b *Bucket) flushDue(now int64) {
 		}
 		c := b.due[i]
 		b.due[i] = nil
-		switch {
-		case !c.queued: // it was written with another clock of its session
-		case c.s.gone || c.s.blocked:
-			c.queued = false
-		default:
+		if c.queued && !c.s.gone && !c.s.blocked { // else it was written with another of its session's, or unblock does it
 			b.flushSession(c.s, nil, now)
 		}
 	}

@@ -57,7 +57,7 @@ type clock struct {
 	next   int64    // not before
 	low    uint64   // bit i: s.subs[i] has something to send
 	s      *Session // whose it is
-	queued bool     // to be written in this round
+	queued bool     // to be written in this round, or as soon as the session is not blocked
 	waits  bool     // on the wheel
 	rate   int32    // max_rate; 0: the edge's write gap
 	gap    int64    // nanoseconds between two writes; 0: none
