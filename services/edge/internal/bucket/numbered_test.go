@@ -325,12 +325,11 @@ func TestChangedFormOfConflatedTicks(t *testing.T) {
 func TestCompactGapWithinAWrite(t *testing.T) {
 	b := bench(0)
 	u := live(b, "X", control.Every)
-	rng := rand.New(rand.NewPCG(5, 5))
-	published := history{}
 	var ticks []tick.Tick
-	for range 7 {
-		ticks = append(ticks, published.next(rng, "X"))
+	for seq := range uint64(7) {
+		ticks = append(ticks, tick.Tick{Symbol: "X", Position: tick.Position{Epoch: 1, Seq: seq + 1}, Quote: tick.Quote{Price: tick.NewDecimal(seq+1, 2)}})
 	}
+	published := history{"X": ticks}
 	now := int64(time.Hour)
 	b.take(u, &ticks[0], now)
 	first, o, v := &outlet{}, &outlet{}, newViewer(t, published, true)
