@@ -320,11 +320,12 @@ func (s *Session) Do(r *session.Request, done func()) {
 	}
 }
 
-// Refuse answers a request that cannot be carried out. A client with nothing but faults is closed.
+// Refuse answers a request that cannot be carried out. A client with nothing but faults is closed; what cannot be done now
+// is no fault of his.
 func (s *Session) Refuse(id *int64, err error) {
 	e := code.Of(err)
 	s.bucket.o.Stats.CountRefused(e.Code)
-	if s.errors.Add(1) >= session.MaxErrors {
+	if e.Code != code.Unavailable && s.errors.Add(1) >= session.MaxErrors {
 		s.End(code.TooManyErrors, "100 refused messages")
 		return
 	}
