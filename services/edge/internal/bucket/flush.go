@@ -11,8 +11,9 @@ const maxFlush = 64 << 10
 // flush is what a worker needs to write to one connection, kept from one to the next.
 type flush struct {
 	socket.Flush
-	parts []part // of which subscription each tick is
-	open  int    // where the last frame begins, if it is one of ticks in Compact; else -1
+	parts  []part // of which subscription each tick is
+	traced bool   // some of the ticks are
+	open   int    // where the last frame begins, if it is one of ticks in Compact; else -1
 }
 
 // part is one tick's origin, to take it back when the kernel did not want it.
@@ -28,7 +29,7 @@ type part struct {
 func (f *flush) reset() {
 	f.Reset()
 	f.parts = f.parts[:0]
-	f.open = -1
+	f.open, f.traced = -1, false
 }
 
 func (f *flush) end(p part) {
@@ -65,27 +66,31 @@ func (f *flush) join(d Dialect, frame []byte, p part) {
 // mark makes subscription i of clock c's session dirty and has it written when the clock allows.
 func (b *Bucket) mark(c *clock, i uint32, now int64) {
 	c.set(i)
-	b.schedule(c, now)
+	if b.schedule(c, now) {
+		c.fresh = true
+	}
 }
 
-func (b *Bucket) schedule(c *clock, now int64) {
+// schedule tells whether the clock has just been queued.
+func (b *Bucket) schedule(c *clock, now int64) bool {
 	switch {
 	case c.queued, c.waits, c.s.blocked:
 	case now < c.next:
 		c.waits = true
 		b.wheel.add(c, c.next, now)
 	default:
-		c.queued, c.fresh = true, true
+		c.queued = true
 		b.due = append(b.due, c)
+		return true
 	}
+	return false
 }
 
-// fired is called by the wheel.
-func (b *Bucket) fired(c *clock) {
+// fired is called by the wheel. The clock's time may have moved on meanwhile: it has written with an answer.
+func (b *Bucket) fired(c *clock, now int64) {
 	c.waits = false
-	if !c.s.gone && !c.s.blocked && !c.queued && c.any() {
-		c.queued, c.fresh = true, false
-		b.due = append(b.due, c)
+	if c.any() {
+		b.schedule(c, now)
 	}
 }
 
@@ -99,9 +104,8 @@ func (b *Bucket) flushDue(now int64) {
 		}
 		c := b.due[i]
 		b.due[i] = nil
-		c.queued = false
-		if !c.s.gone && !c.s.blocked {
-			b.flushClock(c, nil, now)
+		if c.queued && !c.s.gone && !c.s.blocked { // else it was written with another of its session's, or unblock does it
+			b.flushSession(c.s, nil, now)
 		}
 	}
 	b.due = b.due[:0]
@@ -127,37 +131,43 @@ func (b *Bucket) unblock(s *Session, now int64) {
 		return
 	}
 	s.blocked = false
-	written := false
 	for c := &s.plain; c != nil; c = c.other {
-		if !c.any() {
-			continue
-		}
-		if now >= c.next && !s.blocked {
-			written = b.flushClock(c, nil, now) || written
-		} else {
+		if c.any() {
 			b.schedule(c, now)
 		}
 	}
-	if !written {
-		b.flush.reset()
-		b.write(s)
-	}
+	b.flushSession(s, nil, now)
 }
 
-// flushClock writes, in one system call, head (if any) and the newest value of each dirty subscription of c. False: there
-// was nothing to write.
-func (b *Bucket) flushClock(c *clock, head []byte, now int64) bool {
-	f, s, traced := &b.flush, c.s, 0
+// flushSession writes, in one system call, the outbox, head (if any) and the newest value of each dirty subscription of
+// those clocks that are queued.
+func (b *Bucket) flushSession(s *Session, head []byte, now int64) {
+	f := &b.flush
 	f.reset()
 	if head != nil {
 		f.Frames = append(f.Frames, head...)
 		f.end(part{head: true})
-		c.fresh = true
 	}
+	for c := &s.plain; c != nil; c = c.other {
+		if c.queued {
+			b.gather(c, now)
+		}
+	}
+	b.takeBack(s, head, b.write(s))
+	if f.traced {
+		b.trace(s)
+	}
+}
+
+// gather appends what is dirty of clock c, and has what finds no room written next time.
+func (b *Bucket) gather(c *clock, now int64) {
+	f, s := &b.flush, c.s
+	c.queued = false
+	had := len(f.parts)
 	for i := range c.each {
 		u := &s.subs[i]
-		if u.t.traced != nil { // a load of what the next line needs anyway
-			traced++
+		if u.t.traced != nil { // a load of what the next lines need anyway
+			b.flush.traced = true
 		}
 		if u.every == nil && s.numbered {
 			f.gatherChanged(s, i)
@@ -170,19 +180,12 @@ func (b *Bucket) flushClock(c *clock, head []byte, now int64) bool {
 			c.unset(i)
 		}
 	}
-	if len(f.Ends) == 0 {
-		return false
+	if len(f.parts) > had {
+		c.wrote(now)
 	}
-	sent := b.write(s)
-	b.takeBack(c, head, sent)
-	if traced > 0 {
-		b.trace(c)
-	}
-	c.wrote(now)
 	if c.any() {
 		b.schedule(c, now)
 	}
-	return true
 }
 
 // gatherChanged appends, in Compact, the newest tick in the form that the subscription's last one asks for.
@@ -249,12 +252,12 @@ func (b *Bucket) write(s *Session) int {
 	return r.Sent
 }
 
-// takeBack makes dirty again what was not sent.
-func (b *Bucket) takeBack(c *clock, head []byte, sent int) {
+// takeBack makes dirty again what was not sent: the socket is blocked then, and unblock writes it.
+func (b *Bucket) takeBack(s *Session, head []byte, sent int) {
 	f := &b.flush
 	k := len(f.parts)
 	if sent < len(f.Ends) {
-		k = b.undo(c, head, sent)
+		k = b.undo(s, head, sent)
 	}
 	if head != nil && k > 0 {
 		k--
@@ -263,8 +266,8 @@ func (b *Bucket) takeBack(c *clock, head []byte, sent int) {
 }
 
 // undo takes back the parts from frame sent on and gives the number of those before it.
-func (b *Bucket) undo(c *clock, head []byte, sent int) int {
-	f, s := &b.flush, c.s
+func (b *Bucket) undo(s *Session, head []byte, sent int) int {
+	f := &b.flush
 	k := len(f.parts)
 	for ; k > 0 && f.frame(k-1) >= sent; k-- {
 		p := &f.parts[k-1]
@@ -280,7 +283,7 @@ func (b *Bucket) undo(c *clock, head []byte, sent int) int {
 				u.every.sent = tick.Position{}
 			}
 		}
-		c.set(p.i)
+		u.clock.set(p.i)
 	}
 	return k
 }

@@ -68,7 +68,7 @@ func (b *Bucket) visitSlot(now int64) {
 	ping := [8]byte{}
 	for _, s := range b.sessions[b.visit] {
 		idle := now - s.out.Alive()
-		asked := s.blocked || s.pinged > now-idle && now-s.pinged >= int64(b.o.Idle)/idleVisits
+		asked := s.pinged > now-idle && now-s.pinged >= int64(b.o.Idle)/idleVisits
 		switch {
 		case idle > int64(b.o.Idle) && asked:
 			s.End(code.Idle, "no sign of life for the idle time")

@@ -321,6 +321,37 @@ func TestChangedFormOfConflatedTicks(t *testing.T) {
 	}
 }
 
+// A gap that is told amid a write does not come between ticks that share a message.
+func TestCompactGapWithinAWrite(t *testing.T) {
+	b := bench(0)
+	u := live(b, "X", control.Every)
+	var ticks []tick.Tick
+	for seq := range uint64(7) {
+		ticks = append(ticks, tick.Tick{Symbol: "X", Position: tick.Position{Epoch: 1, Seq: seq + 1}, Quote: tick.Quote{Price: tick.NewDecimal(seq+1, 2)}})
+	}
+	published := history{"X": ticks}
+	now := int64(time.Hour)
+	b.take(u, &ticks[0], now)
+	first, o, v := &outlet{}, &outlet{}, newViewer(t, published, true)
+	s := joinAs(b, o, v.dialect())
+	request(b, join(b, first), now, session.Request{Op: session.OpSubscribe, Symbols: []subject.Symbol{"X"}, Mode: session.Every})
+	request(b, s, now, session.Request{Op: session.OpSubscribe, ID: v.asks(session.Every), Symbols: []subject.Symbol{"X"}, Mode: session.Every})
+	s.blocked = true
+	for _, i := range []int{1, 2, 4, 5, 6} {
+		b.take(u, &ticks[i], now)
+	}
+	for end := now + int64(holeWait+fillTime+time.Second); now < end; now += int64(fillAgain) {
+		b.feed.holes.check(b, now)
+		b.flushDue(now) // the other reader opens the hole, and nobody answers
+	}
+	writes := o.writes
+	b.unblock(s, now)
+	v.read(o)
+	if v.gaps != 1 || v.last["X"] != 7 || o.writes != writes+1 {
+		t.Errorf("%d gaps, ends on %d, %d writes", v.gaps, v.last["X"], o.writes-writes)
+	}
+}
+
 // A hole that is filled when one reader has been told of it and another has not come there yet: each gets a form that
 // fits what it was sent.
 func TestCompactHoleFilledBetweenReaders(t *testing.T) {

@@ -180,7 +180,9 @@ func (b *Bucket) complete(p *pending, now int64) {
 		s.answer(answer)
 		return
 	}
-	b.flushClock(s.clockOf(p.req.MaxRate), answer, now)
+	c := s.clockOf(p.req.MaxRate)
+	c.queued, c.fresh = true, true
+	b.flushSession(s, answer, now)
 }
 
 // topic finds or makes the table's entry.

@@ -63,14 +63,14 @@ func (b *Bucket) wrote(tr *traced) {
 }
 
 // trace counts what of a flush was written of traced ticks: what is dirty again was not.
-func (b *Bucket) trace(c *clock) {
+func (b *Bucket) trace(s *Session) {
 	parts := b.flush.parts
 	for k, p := range parts {
 		if p.head || k+1 < len(parts) && parts[k+1].i == p.i { // mode every has a part for each tick: the last one counts
 			continue
 		}
-		u := &c.s.subs[p.i]
-		if tr := u.t.traced; tr != nil && !c.has(p.i) && (u.every == nil || u.every.at == tr.at) {
+		u := &s.subs[p.i]
+		if tr := u.t.traced; tr != nil && !u.clock.has(p.i) && (u.every == nil || u.every.at == tr.at) {
 			b.wrote(tr)
 		}
 	}

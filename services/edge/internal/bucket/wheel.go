@@ -29,15 +29,15 @@ func (w *wheel) add(c *clock, t, now int64) {
 	w.n++
 }
 
-// fire calls due for each clock whose time has come.
-func (w *wheel) fire(now int64, due func(*clock)) {
+// fire calls due for each clock whose time has come. due may add clocks.
+func (w *wheel) fire(now int64, due func(c *clock, now int64)) {
 	for last := now / int64(slot); w.n > 0 && w.at < last; {
 		w.at++
 		s := &w.slots[w.at%wheelSlots]
 		for i, c := range *s {
 			(*s)[i] = nil
-			w.n--
-			due(c)
+			due(c, now)
+			w.n-- // not before: add starts anew on an empty wheel
 		}
 		*s = (*s)[:0]
 	}

@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/tickfan/tickfan/proto/session"
 )
 
 // Every clock fires once, not before its time and within a slot of the first look after it.
@@ -21,7 +23,7 @@ func TestWheel(t *testing.T) {
 			t.Fatalf("next fires in %s", time.Duration(next-now))
 		}
 		now += rand.Int64N(int64(20 * time.Millisecond))
-		w.fire(now, func(c *clock) {
+		w.fire(now, func(c *clock, _ int64) {
 			if when, ok := at[c]; !ok || when > now {
 				t.Fatalf("fires %s early (known: %v)", time.Duration(when-now), ok)
 			}
@@ -44,9 +46,32 @@ func TestWheelAfterPause(t *testing.T) {
 	now += int64(time.Minute)
 	w.add(&clock{}, now, now)
 	n := 0
-	w.fire(now+2*int64(slot), func(*clock) { n++ })
+	w.fire(now+2*int64(slot), func(*clock, int64) { n++ })
 	if n != 3 || w.n != 0 {
 		t.Errorf("%d fired, %d left", n, w.n)
+	}
+}
+
+// Two writes are never closer than three quarters of the gap, and who always has something to be sent is written to as
+// often as he asked for, also where his turns do not fall on the wheel's.
+func TestClockKeepsItsRate(t *testing.T) {
+	for rate := 1; rate <= session.MaxRate; rate++ {
+		for range 20 {
+			c := &clock{}
+			c.init(nil, rate, 0)
+			start := int64(time.Hour)
+			n := 0
+			for now := start; now < start+int64(5*time.Second); n++ {
+				c.wrote(now)
+				if d := c.next - now; d < c.gap*3/4 || d >= c.gap*7/4+1 {
+					t.Fatalf("next write after %s of a gap of %s", time.Duration(d), time.Duration(c.gap))
+				}
+				now = slotOf(c.next)*int64(slot) + rand.Int64N(int64(300*time.Microsecond)) // the wheel's, and the worker's
+			}
+			if n > 5*rate+1 || n < 5*rate*4/5 {
+				t.Fatalf("%d writes in 5 s at %d a second", n, rate)
+			}
+		}
 	}
 }
 
@@ -65,21 +90,22 @@ func TestClockAfterPause(t *testing.T) {
 	}
 }
 
-func TestClockKeepsItsPhaseAndRate(t *testing.T) {
+// What is added while the wheel fires waits for its time, after a pause too.
+func TestWheelFiresIntoItself(t *testing.T) {
+	var w wheel
+	now := int64(time.Hour)
+	w.add(&clock{}, now, now)
 	for range 1000 {
-		c := &clock{}
-		c.init(nil, 1+rand.IntN(100), 0)
-		now := int64(time.Hour)
-		for range 50 {
-			before := now
-			c.wrote(now)
-			if d := c.next - before; d < c.gap*3/4 || d >= c.gap*7/4+1 {
-				t.Fatalf("next write after %s of a gap of %s", time.Duration(d), time.Duration(c.gap))
-			}
-			if (c.next-c.phase)%c.gap != 0 {
-				t.Fatal("out of phase")
-			}
-			now = c.next + rand.Int64N(int64(slot)) // the wheel is up to a slot late
+		now += rand.Int64N(int64(3 * time.Second))
+		at := now + rand.Int64N(int64(time.Second))
+		w.fire(now, func(c *clock, now int64) { w.add(c, at, now) })
+		if w.n != 1 {
+			t.Fatalf("%d clocks", w.n)
 		}
+		next, _ := w.next()
+		if next > at+int64(slot) {
+			t.Fatalf("fires %s late", time.Duration(next-at))
+		}
+		now = next
 	}
 }

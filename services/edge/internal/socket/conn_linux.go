@@ -82,7 +82,7 @@ func send(fd uintptr, p []byte) (int, error) {
 }
 
 // rawRead is readNow inside RawConn.Read. net.TCPConn.Read does the same in a third more of stack, which is what the
-// wait for bytes has too much of otherwise (see websocket's serve), and tells the scheduler of each read.
+// wait for bytes has too much of otherwise (see websocket's stream), and tells the scheduler of each read.
 type rawRead struct {
 	p     []byte
 	n     int

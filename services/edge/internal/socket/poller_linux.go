@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -326,19 +327,22 @@ func (p *Poller) use(c *Conn, data []byte) bool {
 		return false
 	case len(data) == 0:
 		c.in = nil // rather than keep its memory: most connections say little, once
+	case len(c.in) > 0: // data is its end
+		c.in = data
 	default:
-		c.in = append(c.in[:0], data...)
+		c.in = slices.Clone(data)
 	}
 	return true
 }
 
 // state tells whether nothing may be read now, and whether nothing will be read any more. In the first case the connection
-// is looked at again when that is over.
+// is looked at again when that is over; until then, too, nothing is read behind what was not used: who floods would have
+// all of it kept.
 func (c *Conn) state() (paused, closing bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.waiting = !c.closing && (c.busy || c.resting || len(c.out) > 0)
-	return c.waiting, c.closing
+	return c.waiting || c.queued && len(c.in) > 0, c.closing
 }
 
 // Paused tells Received to stop: a request is not answered yet, the outbox holds something, the others have their turn, or

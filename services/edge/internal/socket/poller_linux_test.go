@@ -304,3 +304,47 @@ func TestCloseClosesAll(t *testing.T) {
 		t.Errorf("the client sees %v", err)
 	}
 }
+
+// Who sends faster than he is served has no more of it kept than is read at once, however often he is gone on with.
+func TestFloodIsNotKept(t *testing.T) {
+	const message, total = 50, 4 << 20
+	var r collector
+	begun := make(chan *Conn, 1)
+	most, all := 0, make(chan struct{})
+	got := 0
+	r.use = func(c *Conn, p []byte) (used int) {
+		most = max(most, len(p))
+		for len(p)-used >= message && !c.Paused() {
+			used += message
+			c.Begin()
+			begun <- c
+		}
+		if got += used; got == total/message*message {
+			close(all)
+		}
+		return used
+	}
+	_, _, client := pair(t, polled(&r), func() {})
+	go func() {
+		_, _ = client.Write(make([]byte, total/message*message))
+	}()
+	for {
+		select {
+		case c := <-begun:
+			c.Done()
+			continue
+		case <-all:
+		case <-time.After(wait):
+			t.Fatal("not all is used")
+		}
+		break
+	}
+	if most > 2*readSize {
+		t.Errorf("%d bytes were kept", most)
+	}
+	select {
+	case c := <-begun:
+		c.Done()
+	default:
+	}
+}
