@@ -4,14 +4,18 @@ package helm
 
 import (
 	"flag"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tickfan/tickfan/libs/conf"
+	"github.com/tickfan/tickfan/libs/daemon"
 	"github.com/tickfan/tickfan/libs/natstest"
 	"github.com/tickfan/tickfan/services/edge"
 	"github.com/tickfan/tickfan/services/ingest"
@@ -46,7 +50,14 @@ var (
 	argumentLine = regexp.MustCompile(`(?m)^ +- "(--[^"]+)"$`)
 	variableName = regexp.MustCompile(`(?m)- name: (TICKFAN_[A-Z_]+)`)
 	metricName   = regexp.MustCompile(`metric: {name: ([a-z_]+)}`)
+	graceLine    = regexp.MustCompile(`(?m)^ +terminationGracePeriodSeconds: ([0-9]+)`)
 	nonRoot      = regexp.MustCompile(`(?s)enableServiceLinks: false.*runAsNonRoot: true.*readOnlyRootFilesystem: true`)
+)
+
+// What an edge's end takes besides the drain.
+const (
+	preStop = 5 * time.Second
+	ending  = 10 * time.Second
 )
 
 func TestServicesTakeTheirFlags(t *testing.T) {
@@ -78,6 +89,15 @@ func TestServicesTakeTheirFlags(t *testing.T) {
 			if err := conf.UnknownEnv(environ, cfg); err != nil || !slices.Contains(environ, "TICKFAN_NATS=x") {
 				t.Errorf("%s: %s has the variables %q: %v", chart, service, environ, err)
 			}
+			if _, port, _ := net.SplitHostPort(cfg.CommonConfig().Ops); !strings.Contains(m, "{name: ops, containerPort: "+port+"}") {
+				t.Errorf("%s: %s serves ops on %s, and its Pod says another port", chart, service, port)
+			}
+			if e, ok := cfg.(*edge.Config); ok {
+				grace, err := strconv.Atoi(graceLine.FindStringSubmatch(m)[1])
+				if err != nil || time.Duration(grace)*time.Second < preStop+e.DrainTimeout+ending {
+					t.Errorf("%s: the edge is killed after %d s and drains for %s (%v)", chart, grace, e.DrainTimeout, err)
+				}
+			}
 			if !nonRoot.MatchString(m) {
 				t.Errorf("%s: %s lacks service links off, no root, or a root folder to read alone", chart, service)
 			}
@@ -92,9 +112,8 @@ func TestServicesTakeTheirFlags(t *testing.T) {
 	}
 }
 
-// parse gives the service's Config, a pointer.
-func parse(service string, args []string) (any, error) {
-	var cfg any
+func parse(service string, args []string) (daemon.Config, error) {
+	var cfg daemon.Config
 	var vars map[string]string
 	switch service {
 	case "ingest":
