@@ -40,7 +40,7 @@ labels:
 {{- end }}
 {{- range $flag, $value := $s.flags }}
 {{- if kindIs "slice" $value }}{{ $value = join "," $value }}{{ end }}
-{{- if kindIs "float64" $value }}{{ $value = int64 $value }}{{ end }}
+{{- if kindIs "float64" $value }}{{ $value = toJson $value }}{{ end }}
 - {{ printf "--%s=%v" $flag $value | quote }}
 {{- end }}
 {{- end }}
