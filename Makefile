@@ -13,7 +13,7 @@ ROUNDS ?= 1
 SEED ?= 0
 FOR ?= 10m
 
-.PHONY: help build dev test test-race test-browser lint mods bench bench-short chaos chaos-short sim sim-short fuzz-short fmt clean
+.PHONY: help build dev test test-race test-browser lint mods config helm bench bench-short chaos chaos-short sim sim-short fuzz-short fmt clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,12 @@ lint: ## gofmt, vet and staticcheck over all modules; what is not for this syste
 
 mods: ## Each module builds by itself; go.mod, go.sum and go.work are tidy and in step
 	@scripts/mods.sh
+
+config: ## Write the table of docs/CONFIG.md anew, from the commands' flags
+	@go test -count=1 -run '^TestConfigTable$$' ./tests/arch -args -update
+
+helm: ## Check the charts of deploy/helm; builds helm and kubeconform the first time, some minutes
+	@scripts/helm.sh
 
 bench: ## Measure an edge beside its baselines, into tests/load/results/; ROUNDS=7 FEEDS=<folder>; ten minutes a round
 	@scripts/load.sh bench $(ROUNDS)

@@ -12,11 +12,11 @@ fi
 
 echo "go vet"
 go vet work
-go vet -tags browser ./tests/browser/...
+go vet -tags browser,helm ./tests/browser/... ./tests/helm/...
 
 echo "staticcheck"
 go tool staticcheck work
-go tool staticcheck -tags browser ./tests/browser/...
+go tool staticcheck -tags browser,helm ./tests/browser/... ./tests/helm/...
 
 echo "build and vet for darwin/arm64"
 export GOOS=darwin GOARCH=arm64

@@ -199,8 +199,22 @@ func TestUnknownEnv(t *testing.T) {
 	if err := UnknownEnv(known, &c); err != nil {
 		t.Error(err)
 	}
-	if err := UnknownEnv([]string{"TICKFAN_=x"}, &c); err == nil {
-		t.Error("no error")
+	for entry, want := range map[string]string{
+		"TICKFAN_=x":               "TICKFAN_: no such setting",
+		"TICKFAN_LISTEN_ON=:80":    "TICKFAN_LISTEN_ON: no such setting",
+		"TICKFAN_COPPIES2=1":       "TICKFAN_COPPIES2: no such setting, did you mean TICKFAN_COPIES2?",
+		"TICKFAN_MAX_SYMBOL=1":     "TICKFAN_MAX_SYMBOL: no such setting, did you mean TICKFAN_MAX_SYMBOLS?", // another service's
+		"TICKFAN_COPIES3=1":        "TICKFAN_COPIES3: no such setting, did you mean TICKFAN_COPIES2?",        // as near as another's TICKFAN_COPIES
+		"TICKFAN_EDGE_PORT=8080":   "TICKFAN_EDGE_PORT: no such setting",                                     // no Service of Kubernetes: tcp://
+		"tickfan_listen=x,PATH=/b": "",
+	} {
+		got := ""
+		if err := UnknownEnv([]string{entry}, &c); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", entry, got, want)
+		}
 	}
 }
 
@@ -212,6 +226,29 @@ func TestEnvNamesEveryFlagOnce(t *testing.T) {
 	slices.Sort(names)
 	if n := len(names); len(slices.Compact(names)) != n {
 		t.Error("a name twice")
+	}
+}
+
+func TestSettings(t *testing.T) {
+	all, err := Settings("dev", &devConfig{}, map[string]string{"ops": ":9091"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, s := range all {
+		names = append(names, s.Variable)
+	}
+	if !slices.Equal(names, Env(&devConfig{})) {
+		t.Errorf("%q, want one for each of %q", names, Env(&devConfig{}))
+	}
+	for _, want := range []Setting{
+		{"dev", "--ops", "TICKFAN_OPS", ":9091", "Where health, readiness and metrics are served."},
+		{"dev", "--router-copies", "TICKFAN_ROUTER_COPIES", "2", "Routers of a bucket."},
+		{"dev", "--source", "TICKFAN_SOURCE", "", "A feed; may be repeated."},
+	} {
+		if !slices.Contains(all, want) {
+			t.Errorf("no %+v in %+v", want, all)
+		}
 	}
 }
 

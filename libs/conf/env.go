@@ -41,8 +41,7 @@ func Elsewhere() []string {
 // without effect in silence. The variables that Kubernetes makes up for a Service named
 // tickfan or tickfan-… are no settings and pass.
 func UnknownEnv(environ []string, cfg any) error {
-	own := Env(cfg)
-	known := append(slices.Clone(own), Elsewhere()...)
+	known := append(Env(cfg), Elsewhere()...)
 	var faults []error
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
@@ -50,7 +49,7 @@ func UnknownEnv(environ []string, cfg any) error {
 			continue
 		}
 		fault := "no such setting"
-		if near := nearest(name, own); near != "" {
+		if near := nearest(name, known); near != "" {
 			fault += ", did you mean " + near + "?"
 		}
 		faults = append(faults, fmt.Errorf("%s: %s", name, fault))
@@ -67,7 +66,7 @@ func serviceLink(name, value string) bool {
 		strings.Contains(name, "_PORT_") && (strings.Contains(name, "_TCP") || strings.Contains(name, "_UDP"))
 }
 
-// nearest is the name that differs from the given one by the fewest edits, at most two.
+// nearest is the name that differs from the given one by the fewest edits, at most two; of several the first.
 func nearest(name string, names []string) string {
 	best, found := 3, ""
 	for _, n := range names {

@@ -40,23 +40,15 @@ func Parse(service, description string, cfg any, args []string, vars map[string]
 }
 
 func parse(service, description string, cfg any, args []string, vars map[string]string, stdout io.Writer) (string, error) {
-	values := kong.Vars{"nats": "nats://127.0.0.1:4222", "region": "local", "ops": ":9090", "log_level": "info"}
-	maps.Copy(values, vars)
-
 	helped := false
-	parser, err := kong.New(&grammar{},
-		kong.Name(service),
-		kong.Description(description),
-		kong.Embed(cfg),
-		values,
-		kong.PostBuild(nameEnv),
+	parser, err := newParser(service, description, cfg, vars,
 		kong.Writers(stdout, stdout),
 		kong.ValueFormatter(showDefault),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.Exit(func(int) { helped = true }),
 	)
 	if err != nil {
-		return "", fmt.Errorf("read flags of %s: %w", service, err)
+		return "", err
 	}
 	ctx, err := parser.Parse(args)
 	if helped {
@@ -69,6 +61,22 @@ func parse(service, description string, cfg any, args []string, vars map[string]
 		return "", err
 	}
 	return ctx.Command(), nil
+}
+
+func newParser(service, description string, cfg any, vars map[string]string, more ...kong.Option) (*kong.Kong, error) {
+	values := kong.Vars{"nats": "nats://127.0.0.1:4222", "region": "local", "ops": ":9090", "log_level": "info"}
+	maps.Copy(values, vars)
+	parser, err := kong.New(&grammar{}, append([]kong.Option{
+		kong.Name(service),
+		kong.Description(description),
+		kong.Embed(cfg),
+		values,
+		kong.PostBuild(nameEnv),
+	}, more...)...)
+	if err != nil {
+		return nil, fmt.Errorf("read flags of %s: %w", service, err)
+	}
+	return parser, nil
 }
 
 // nameEnv gives every flag its variable. kong's own DefaultEnvars splits a name wherever a

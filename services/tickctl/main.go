@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/tickfan/tickfan/libs/conf"
 )
 
 // The exit codes.
@@ -47,11 +49,8 @@ func Main(args []string, s Streams) int {
 }
 
 func command(ctx context.Context, args []string, s Streams) int {
-	var c cli
 	helped := false
-	parser, err := kong.New(&c,
-		kong.Name("tickctl"),
-		kong.Description(description),
+	parser, err := newParser(
 		kong.Writers(s.Out, s.Err),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.Exit(func(int) { helped = true }),
@@ -81,4 +80,17 @@ func command(ctx context.Context, args []string, s Streams) int {
 		return exitFault
 	}
 	return exitDone
+}
+
+func newParser(more ...kong.Option) (*kong.Kong, error) {
+	return kong.New(&cli{}, append([]kong.Option{kong.Name("tickctl"), kong.Description(description)}, more...)...)
+}
+
+// Settings lists the flags of all commands.
+func Settings() ([]conf.Setting, error) {
+	parser, err := newParser()
+	if err != nil {
+		return nil, fmt.Errorf("read flags of tickctl: %w", err)
+	}
+	return conf.SettingsOf(parser.Model), nil
 }
