@@ -1,0 +1,387 @@
+//go:build linux
+
+package sim
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/tickfan/tickfan/tests/load/measure"
+	"github.com/tickfan/tickfan/tests/load/report"
+)
+
+// results are all that was measured.
+type results struct {
+	Began       time.Time       `json:"began"`
+	Machine     measure.Machine `json:"machine"`
+	Rhythm      string          `json:"rhythm"`
+	TicksABatch float64         `json:"ticks_a_batch"` // over the whole rhythm, to a bucket that wants all
+	Market      *market         `json:"-"`
+	Steps       []step          `json:"steps"`
+}
+
+// step is what was measured with so many buckets.
+type step struct {
+	Name    string     `json:"name"`
+	Regions []standing `json:"regions"`
+	Runs    []run      `json:"runs"`
+	Steady  phase      `json:"steady"`
+	Storm   phase      `json:"storm"`
+	Took    float64    `json:"seconds"`
+}
+
+// standing is a region with all its clients. Times are in seconds.
+type standing struct {
+	Name    string  `json:"name"`
+	Buckets int     `json:"buckets"`
+	Edges   int     `json:"edges"`
+	Wishes  int     `json:"wishes"`   // pairs of bucket and symbol
+	Keys    uint64  `json:"kv_keys"`  // of INTEREST
+	Bytes   uint64  `json:"kv_bytes"` // that they take
+	Joined  float64 `json:"joined"`   // until all interest stands and is served, all edges having come at once
+	Join    sample  `json:"join"`
+
+	RouterMemory   int64 `json:"router_memory"`
+	RegistryMemory int64 `json:"registry_memory"`
+	ServerMemory   int64 `json:"server_memory"`
+
+	RouterReady      float64 `json:"router_ready"`  // from its start
+	RouterServes     float64 `json:"router_serves"` // until each bucket has heard of it
+	RouterReadyCPU   float64 `json:"router_ready_cpu"`
+	RegistryReady    float64 `json:"registry_ready"`
+	RegistryReadyCPU float64 `json:"registry_ready_cpu"`
+
+	LostMade   float64 `json:"lost_made"`   // from the deletion of KV until the first key stands again
+	LostKV     float64 `json:"lost_kv"`     // all
+	LostServed float64 `json:"lost_served"` // and is served
+	LostWrites uint64  `json:"lost_writes"`
+	LostLeast  float64 `json:"lost_least"` // the least share of all wishes that the router served meanwhile
+}
+
+// run is a window of ticks, by region.
+type run struct {
+	load
+	Buckets int           `json:"buckets"`
+	Late    time.Duration `json:"late"` // ticks, in the mean
+	Samples []sample      `json:"samples"`
+}
+
+// phase is a window in which the crowd moved, by region.
+type phase struct {
+	Clients int      `json:"clients"` // that moved
+	Moved   float64  `json:"moved"`   // seconds until the last of them had
+	Served  float64  `json:"served"`  // until all that they want was
+	Settled float64  `json:"settled"` // until nothing lingered either
+	Peak    float64  `json:"peak"`    // writes a second
+	Symbols int64    `json:"symbols"` // that buckets asked for
+	P50     float64  `json:"p50"`     // how long these waited to be served, milliseconds
+	P99     float64  `json:"p99"`
+	Samples []sample `json:"samples"`
+}
+
+// MarshalJSON names the figures.
+func (s sample) MarshalJSON() ([]byte, error) { return json.Marshal(s.named()) }
+
+// MarshalJSON names what the load was.
+func (l load) named() string {
+	if l.rate == 0 {
+		return "no ticks"
+	}
+	return fmt.Sprintf("%.0f/s, k=%.0f, copies %d", l.rate, l.k, l.copies)
+}
+
+// sum is all regions' figures; times and the machine's are those of the first.
+func sum(samples []sample) (all sample) {
+	for _, s := range samples {
+		for f := range all {
+			all[f] += s[f]
+		}
+	}
+	if len(samples) > 0 {
+		for _, f := range []figure{ticks, homeCPU, idleCPU, seconds} {
+			all[f] = samples[0][f]
+		}
+	}
+	return all
+}
+
+func (r *results) write(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	p, err := json.MarshalIndent(r, "", "\t")
+	if err != nil {
+		return fmt.Errorf("write results: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "latest.json"), append(p, '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "latest.md"), []byte(r.markdown()), 0o644)
+}
+
+func (r *results) markdown() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# Simulation\n\n`make sim`, %s\n\n- CPU: %s, %d cores, which all processes and the simulated edges share\n- memory: %.1f GB\n- kernel: %s\n- Go: %s\n- commit: %s\n- load average before: %s\n",
+		r.Began.UTC().Format(time.DateOnly), r.Machine.CPU, r.Machine.Cores, float64(r.Machine.Memory)/1e9, r.Machine.Kernel, r.Machine.Go, r.Machine.Commit, r.Machine.Busy)
+	fmt.Fprintf(&b, "- clients: %d a bucket, %d buckets an edge; each wants %d of %d symbols, drawn by Zipf %.1f; symbols tick by the same law\n", clients, bucketsOfEdge, eachClient, marketSymbols, zipf)
+	fmt.Fprintf(&b, "- ticks: %s, sped up to %.0f a second: %.1f ticks a batch at a flush window of %s\n", r.Rhythm, marketRate, r.TicksABatch, window)
+	b.WriteString("\nTime is stretched by k: ticks come k times slower and the flush window is k times longer. \"x k\" is what it would be in real time.\n")
+	r.standings(&b)
+	r.ticks(&b)
+	r.costs(&b)
+	r.crowds(&b)
+	r.deaths(&b)
+	return b.String()
+}
+
+func (r *results) standings(b *strings.Builder) {
+	var rows [][]string
+	for _, s := range r.Steps {
+		for _, g := range s.Regions {
+			n := float64(g.Buckets)
+			rows = append(rows, []string{s.Name, g.Name, num(n), num(n * clients), num(float64(g.Edges)), f1(float64(g.Wishes) / n), f1(float64(g.Keys) / n),
+				f1(float64(g.Bytes) / n / 1e3), f1(float64(g.Bytes) / 1e6), f1(g.Joined), num(g.Join.rate(writes)),
+				mb(g.RouterMemory), mb(g.RegistryMemory), mb(g.ServerMemory)})
+		}
+	}
+	b.WriteString("\n## What stands\n\n")
+	report.Table(b, []string{"step", "region", "buckets", "clients", "edges", "symbols a bucket", "KV keys a bucket", "KB a bucket", "MB in KV",
+		"all joined at once, served after s", "KV writes/s", "router MB", "registry MB", "nats-server MB"}, rows)
+}
+
+func (r *results) ticks(b *strings.Builder) {
+	var rows, into [][]string
+	for _, s := range r.Steps {
+		for _, run := range s.Runs {
+			for i, a := range run.Samples {
+				name := s.Regions[i].Name
+				k := run.k
+				buckets := float64(s.Regions[i].Buckets)
+				if run.Buckets == 0 {
+					buckets = 0
+				}
+				rows = append(rows, []string{s.Name, name, run.named(), num(a.rate(ticks) * k), num(a.allItems() / a[seconds] * k), num(a.rate(batches) * k),
+					f2(a.allItems() / a[batches]), pct(a.rate(routerCPU)), f2(a.rate(routerCPU) * k), f2(1e6 * a[routerCPU] / a[ticks]), f2(1e6 * a[routerCPU] / a[batches]),
+					f3(1e6 * a[routerCPU] / a.allItems()), pct(a.rate(natsCPU)), f2(a.rate(natsCPU) * k),
+					pct(a.rate(idleCPU) / float64(r.Machine.Cores)), f2(run.Late.Seconds() * 1e3), num(a[holes])})
+				if run.rate == 0 || buckets == 0 {
+					continue
+				}
+				edges := float64(s.Regions[i].Edges)
+				into = append(into, []string{s.Name, name, run.named(), num(a.rate(messages) / edges * k), f2(a.rate(bytes) / edges * k / 1e6),
+					f1(a[bytes] / a.allItems()), pct3(a[itemsWanted] / a.items()), pct3(a[itemsLingering] / a.items()), pct3(a[itemsUseless] / a.items()),
+					pct3(a.useful()), pct(a[itemsDoubled] / a.items()), pct(a.items() / a[ticks] / buckets)})
+			}
+		}
+	}
+	b.WriteString("\n## Ticks through a router\n\n")
+	report.Table(b, []string{"step", "region", "load", "ticks/s x k", "items/s x k", "batches/s x k", "items a batch", "router CPU", "cores x k", "us a tick", "us a batch", "us an item",
+		"nats-server CPU", "cores x k", "machine idle", "ticks late ms", "batches lost"}, rows)
+	b.WriteString("\nAn item is a tick to one bucket. CPU is of one core. The first load of the first step is without any bucket.\n")
+	b.WriteString("\n## Into each edge\n\n")
+	report.Table(b, []string{"step", "region", "load", "NATS messages/s x k", "MB/s x k", "bytes an item", "wanted", "lingering", "useless", "useful", "second copies beside", "items of ticks x buckets"}, into)
+	b.WriteString("\nWith all clients sitting still; what their moving does to the useful share stands below. Bytes are payloads; NATS adds the subject and some 20 bytes a message.\n")
+}
+
+// costs fits what a tick, an item, a batch and a second cost.
+func (r *results) costs(b *strings.Builder) {
+	b.WriteString("\n## What it grows with\n\n")
+	type row struct {
+		name string
+		x    []float64
+		y    [2]float64
+	}
+	var all []row
+	for _, s := range r.Steps {
+		for _, run := range s.Runs {
+			if run.copies > 1 || len(run.Samples) > 1 {
+				continue
+			}
+			a := sum(run.Samples)
+			buckets := num(float64(run.Buckets))
+			all = append(all, row{buckets + " buckets, " + run.named(), []float64{a.rate(ticks), a.allItems() / a[seconds], a.rate(batches), 1}, [2]float64{a.rate(routerCPU), a.rate(natsCPU)}})
+		}
+	}
+	var f [2][]float64
+	for i := range f {
+		var x [][]float64
+		var y []float64
+		for _, r := range all {
+			x, y = append(x, r.x), append(y, r.y[i])
+		}
+		f[i] = fit(x, y)
+	}
+	var rows [][]string
+	for i, name := range []string{"router", "nats-server"} {
+		rows = append(rows, []string{name, f2(1e6 * f[i][0]), f3(1e6 * f[i][1]), f2(1e6 * f[i][2]), f1(1e3 * f[i][3])})
+	}
+	report.Table(b, []string{"CPU of", "us a tick", "us an item", "us a batch", "ms a second"}, rows)
+	b.WriteString("\nFitted to these runs, least squares, none below 0:\n\n")
+	rows = nil
+	for _, r := range all {
+		cells := []string{r.name}
+		for i := range f {
+			is := 0.0
+			for k := range r.x {
+				is += f[i][k] * r.x[k]
+			}
+			cells = append(cells, pct(r.y[i]), pct(is), f2(r.y[i]/is))
+		}
+		rows = append(rows, cells)
+	}
+	report.Table(b, []string{"run", "router CPU", "fitted", "ratio", "nats-server CPU", "fitted", "ratio"}, rows)
+	r.stretch(b)
+	r.powers(b)
+}
+
+// stretch compares the same load in real time and stretched.
+func (r *results) stretch(b *strings.Builder) {
+	var rows [][]string
+	for _, s := range r.Steps {
+		for _, one := range s.Runs {
+			for _, other := range s.Runs {
+				if one.Buckets == 0 || one.k != 1 || one.rate == 0 || other.k <= 1 || one.rate != other.rate || other.copies != one.copies {
+					continue
+				}
+				for _, x := range []run{one, other} {
+					a := sum(x.Samples)
+					rows = append(rows, []string{s.Name, x.named(), f2(a.allItems() / a[batches]), f3(1e6 * a[routerCPU] / a.allItems()), f2(1e6 * a[routerCPU] / a[batches]),
+						f3(1e6 * a[natsCPU] / a.allItems()), f2(1e6 * a[natsCPU] / a[batches])})
+				}
+			}
+		}
+	}
+	if len(rows) == 0 {
+		return
+	}
+	b.WriteString("\nIs stretching honest? The same load in real time and stretched, all CPU by item and by batch:\n\n")
+	report.Table(b, []string{"step", "load", "items a batch", "router us an item", "us a batch", "nats-server us an item", "us a batch"}, rows)
+}
+
+// powers tells with which power of the buckets things grow.
+func (r *results) powers(b *strings.Builder) {
+	var one []step
+	for _, s := range r.Steps {
+		if len(s.Regions) == 1 {
+			one = append(one, s)
+		}
+	}
+	if len(one) < 2 {
+		return
+	}
+	power := func(of func(s *step) float64) string {
+		var x, y []float64
+		for i := range one {
+			if v := of(&one[i]); v > 0 {
+				x, y = append(x, math.Log(float64(one[i].Regions[0].Buckets))), append(y, math.Log(v))
+			}
+		}
+		return f2(slope(x, y))
+	}
+	market := func(s *step) (a sample, k float64) {
+		for _, run := range s.Runs {
+			if run.rate == marketRate && run.copies == 1 && run.Buckets > 0 {
+				a, k = sum(run.Samples), run.k
+			}
+		}
+		return a, k
+	}
+	rows := [][]string{
+		{"KV keys", power(func(s *step) float64 { return float64(s.Regions[0].Keys) })},
+		{"KV bytes", power(func(s *step) float64 { return float64(s.Regions[0].Bytes) })},
+		{"batches a second", power(func(s *step) float64 { a, k := market(s); return a.rate(batches) * k })},
+		{"items a second", power(func(s *step) float64 { a, k := market(s); return a.allItems() / a[seconds] * k })},
+		{"items a batch", power(func(s *step) float64 { a, _ := market(s); return a.allItems() / a[batches] })},
+		{"router CPU at the market's rate", power(func(s *step) float64 { a, k := market(s); return a.rate(routerCPU) * k })},
+		{"router CPU an item", power(func(s *step) float64 { a, _ := market(s); return a[routerCPU] / a.allItems() })},
+		{"bytes into each edge", power(func(s *step) float64 {
+			a, k := market(s)
+			return a.rate(bytes) * k / float64(s.Regions[0].Edges)
+		})},
+		{"KV writes in a steady crowd", power(func(s *step) float64 { a := sum(s.Steady.Samples); return a.rate(writes) })},
+		{"KV writes in a storm", power(func(s *step) float64 { return sum(s.Storm.Samples)[writes] })},
+		{"router's start", power(func(s *step) float64 { return s.Regions[0].RouterReady })},
+		{"router's CPU of a start", power(func(s *step) float64 { return s.Regions[0].RouterReadyCPU })},
+		{"registry's start", power(func(s *step) float64 { return s.Regions[0].RegistryReady })},
+		{"router's memory", power(func(s *step) float64 { return float64(s.Regions[0].RouterMemory) })},
+	}
+	fmt.Fprintf(b, "\nFrom %d to %d buckets, with which power of the buckets (1: in proportion; 0: not at all):\n\n", one[0].Regions[0].Buckets, one[len(one)-1].Regions[0].Buckets)
+	report.Table(b, []string{"what", "power"}, rows)
+}
+
+func (r *results) crowds(b *strings.Builder) {
+	var rows, storms [][]string
+	common := func(step, region string, buckets float64, a *sample) []string {
+		return []string{step, region, num(a.rate(clientChanges)), num(a.rate(requests)), num(a.rate(repeats)), num(a.rate(writes)), f2(a.rate(writes) / buckets), num(a.rate(leases)), num(a.rate(newest)),
+			pct(a.rate(registryCPU)), pct(a.rate(routerCPU)), pct(a.rate(natsCPU)), pct(a.rate(idleCPU) / float64(r.Machine.Cores)), pct3(a.useful()), pct3(a[itemsLingering] / a.items())}
+	}
+	head := []string{"step", "region", "wishes changed/s", "requests/s", "repeated/s", "KV writes/s", "a bucket", "leases/s", "newest asked/s", "registry CPU", "router CPU", "nats-server CPU", "machine idle", "useful", "lingering"}
+	for _, s := range r.Steps {
+		for i := range s.Steady.Samples {
+			g := s.Regions[i]
+			rows = append(rows, common(s.Name, g.Name, float64(g.Buckets), &s.Steady.Samples[i]))
+		}
+		for i := range s.Storm.Samples {
+			g := s.Regions[i]
+			storms = append(storms, common(s.Name, g.Name, float64(g.Buckets), &s.Storm.Samples[i]))
+		}
+	}
+	if len(rows) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\n## A steady crowd\n\nEach client changes one of its symbols for another once in %.0f s. In real time, with the real flush window and fewer ticks, which changes no share.\n\n", 1/churn)
+	report.Table(b, head, rows)
+	fmt.Fprintf(b, "\n## A reconnect storm\n\n%.0f %% of all clients leave their bucket and come to another one. Rates are over the whole time until all was settled.\n\n", 100*stormShare)
+	report.Table(b, head, storms)
+	rows = nil
+	for _, s := range r.Steps {
+		if s.Storm.Clients == 0 {
+			continue
+		}
+		a := sum(s.Storm.Samples)
+		rows = append(rows, []string{s.Name, num(float64(s.Storm.Clients)), f1(s.Storm.Moved), f1(s.Storm.Served), f1(s.Storm.Settled), num(a[requests]), num(a[writes]), num(s.Storm.Peak),
+			num(float64(s.Storm.Symbols)), f1(s.Storm.P50), f1(s.Storm.P99), f1(s.Steady.P50), f1(s.Steady.P99)})
+	}
+	b.WriteByte('\n')
+	report.Table(b, []string{"step", "clients moved", "within s", "all served after s", "settled after s", "requests", "KV writes", "most in a second", "symbols new in a bucket", "served after, p50 ms", "p99 ms", "steady p50 ms", "p99 ms"}, rows)
+	fmt.Fprintf(b, "\nA symbol that nobody wants any more lingers %s before the registry hears of it: settled is never sooner.\n", linger)
+}
+
+func (r *results) deaths(b *strings.Builder) {
+	var rows, lost [][]string
+	for _, s := range r.Steps {
+		if s.Steady.Samples == nil {
+			continue
+		}
+		g := s.Regions[0]
+		rows = append(rows, []string{s.Name, g.Name, f2(g.RouterReady), f2(g.RouterServes), f2(g.RouterReadyCPU), f2(g.RegistryReady), f2(g.RegistryReadyCPU)})
+		lost = append(lost, []string{s.Name, g.Name, f1(g.LostMade), f1(g.LostKV), f1(g.LostServed), num(float64(g.LostWrites)), num(float64(g.LostWrites) / (g.LostKV - g.LostMade)), pct(g.LostLeast)})
+	}
+	if len(rows) == 0 {
+		return
+	}
+	b.WriteString("\n## Cold starts, after kill -9\n\n")
+	report.Table(b, []string{"step", "region", "router ready s", "each bucket served s", "CPU s until ready", "registry ready s", "CPU s until ready"}, rows)
+	b.WriteString("\n## All KV of a region deleted\n\n")
+	report.Table(b, []string{"step", "region", "first key again s", "all keys s", "all served s", "writes", "writes/s", "least served meanwhile"}, lost)
+}
+
+func num(v float64) string  { return cell("%.0f", v) }
+func f1(v float64) string   { return cell("%.1f", v) }
+func f2(v float64) string   { return cell("%.2f", v) }
+func f3(v float64) string   { return cell("%.3f", v) }
+func pct(v float64) string  { return cell("%.1f %%", 100*v) }
+func pct3(v float64) string { return cell("%.3f %%", 100*v) }
+func mb(v int64) string     { return f1(float64(v) / 1e6) }
+
+func cell(format string, v float64) string {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return "-"
+	}
+	return fmt.Sprintf(format, v)
+}
