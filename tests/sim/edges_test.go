@@ -157,16 +157,11 @@ func (b *bucket) syncLocked(now int64) {
 	if c == nil {
 		return
 	}
-	p, err := json.Marshal(&c.request)
-	if err != nil {
-		b.edge.t.Errorf("encode change: %v", err)
-		return
-	}
 	b.edge.counts.by[requests].Add(1)
 	if c.sent != c.since {
 		b.edge.counts.by[repeats].Add(1)
 	}
-	b.edge.ask(b, subject.Registry(b.edge.region, subject.EndpointInterest), askInterest, c.request.Number, p)
+	b.edge.ask(b, subject.Registry(b.edge.region, subject.EndpointInterest), askInterest, c.number, c.payload)
 }
 
 // ask publishes; the answer comes on the inbox.

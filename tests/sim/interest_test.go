@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"encoding/json"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -38,9 +40,13 @@ type interest struct {
 	served func(waited time.Duration) // called when a symbol is, that had to be asked for
 }
 
+// change is a control.InterestRequest. It is built as text: a thousand buckets' maps and their sorting would cost the
+// simulation more than the registry.
 type change struct {
-	request   control.InterestRequest
-	digests   map[int]uint32
+	number    uint64
+	parts     []int
+	digests   []uint32 // of parts
+	payload   []byte
 	since     int64
 	sent      int64
 	answered  bool
@@ -122,7 +128,7 @@ func (in *interest) next(b subject.Bucket, now int64) *change {
 			}
 			return nil
 		default:
-			for p := range c.request.Parts {
+			for _, p := range c.parts {
 				in.dirty[p] = true
 			}
 		}
@@ -131,24 +137,31 @@ func (in *interest) next(b subject.Bucket, now int64) *change {
 		return nil
 	}
 	in.number++
-	c := &change{request: control.InterestRequest{Bucket: b, Number: in.number, Parts: map[int]control.Set{}},
-		digests: map[int]uint32{}, since: now, sent: now}
+	c := &change{number: in.number, since: now, sent: now}
+	c.payload = fmt.Appendf(nil, `{"bucket":%q,"number":%d,"parts":{`, b, c.number)
 	for p, dirty := range in.dirty {
-		if dirty {
-			in.dirty[p] = false
-			set := in.set(p, now)
-			c.request.Parts[p], c.digests[p] = set, set.Digest()
+		if !dirty {
+			continue
 		}
+		in.dirty[p] = false
+		if len(c.parts) > 0 {
+			c.payload = append(c.payload, ',')
+		}
+		var digest uint32
+		c.payload, digest = in.appendPart(fmt.Appendf(c.payload, `"%d":{`, p), p, now)
+		c.payload = append(c.payload, '}')
+		c.parts, c.digests = append(c.parts, p), append(c.digests, digest)
 	}
+	c.payload = append(c.payload, "}}"...)
 	in.change = c
 	return c
 }
 
 func (in *interest) anyDirty() bool { return slices.Contains(in.dirty[:], true) }
 
-// set is the whole part as it is wanted now.
-func (in *interest) set(p int, now int64) control.Set {
-	set := control.Set{}
+// appendPart appends the whole part as it is wanted now.
+func (in *interest) appendPart(b []byte, p int, now int64) (_ []byte, digest uint32) {
+	comma := false
 	for _, s := range in.m.parts[p] {
 		want := in.count[s] > 0 || in.wanted[s] && in.unused[s] != 0 && now-in.unused[s] < int64(linger)
 		if want != in.wanted[s] {
@@ -160,21 +173,26 @@ func (in *interest) set(p int, now int64) control.Set {
 			}
 		}
 		if want {
-			set[in.m.symbols[s]] = control.Latest
+			if comma {
+				b = append(b, ',')
+			}
+			comma = true
+			b = append(b, in.m.entries[s]...)
+			digest += in.m.digests[s]
 		}
 	}
-	return set
+	return b, digest
 }
 
 // answer takes the registry's, and gives the symbols of the change that no router has been seen to serve yet.
 func (in *interest) answer(number uint64) (ask []subject.Symbol) {
 	c := in.change
-	if c == nil || c.request.Number != number || c.answered {
+	if c == nil || c.number != number || c.answered {
 		return nil
 	}
 	c.answered = true
-	for p := range c.request.Parts {
-		in.written[p] = written{number, c.digests[p]}
+	for i, p := range c.parts {
+		in.written[p] = written{number, c.digests[i]}
 		for _, s := range in.m.parts[p] {
 			if in.asked[s] != 0 && in.wanted[s] {
 				ask = append(ask, in.m.symbols[s])
@@ -203,8 +221,8 @@ func (in *interest) confirm(numbers *[subject.Parts]uint64, now int64) {
 	}
 	if c := in.change; news && c != nil {
 		c.confirmed = true
-		for p := range c.request.Parts {
-			c.confirmed = c.confirmed && in.confirmed[p] >= c.request.Number
+		for _, p := range c.parts {
+			c.confirmed = c.confirmed && in.confirmed[p] >= c.number
 		}
 	}
 }
@@ -240,16 +258,39 @@ func testInterest() (in *interest, waited *[]time.Duration) {
 
 const testBucket subject.Bucket = "sim-000000-0"
 
+// request reads what a change sends, which the registry would take.
+func (c *change) request(t *testing.T) (r control.InterestRequest) {
+	t.Helper()
+	if c == nil {
+		t.Fatal("no change")
+	}
+	if err := json.Unmarshal(c.payload, &r); err != nil {
+		t.Fatalf("%s: %v", c.payload, err)
+	}
+	if err := r.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range c.parts {
+		if set := r.Parts[p]; set.Digest() != c.digests[i] {
+			t.Errorf("digest of part %d", p)
+		}
+	}
+	if len(r.Parts) != len(c.parts) || r.Number != c.number || r.Bucket != testBucket {
+		t.Errorf("%s is not %+v", c.payload, c)
+	}
+	return r
+}
+
 // settle has a change answered and confirmed.
 func (in *interest) settle(t *testing.T, c *change, now int64) {
 	t.Helper()
 	if c == nil {
 		t.Fatal("no change")
 	}
-	in.answer(c.request.Number)
+	in.answer(c.number)
 	numbers := in.confirmed
-	for p := range c.request.Parts {
-		numbers[p] = c.request.Number
+	for _, p := range c.parts {
+		numbers[p] = c.number
 	}
 	in.confirm(&numbers, now)
 }
@@ -260,11 +301,8 @@ func TestInterestTellsWholeParts(t *testing.T) {
 	other := in.m.parts[p][1]
 	in.add(0, 1)
 	c := in.next(testBucket, 1)
-	if c == nil || c.request.Number != 1 || len(c.request.Parts) != 1 || len(c.request.Parts[p]) != 1 {
-		t.Fatalf("%+v", c)
-	}
-	if err := c.request.Validate(); err != nil {
-		t.Error(err)
+	if r := c.request(t); r.Number != 1 || len(r.Parts) != 1 || len(r.Parts[p]) != 1 {
+		t.Fatalf("%+v", r)
 	}
 	// What comes meanwhile goes with the next change, one at a time.
 	in.add(other, 2)
@@ -279,8 +317,8 @@ func TestInterestTellsWholeParts(t *testing.T) {
 		t.Errorf("served after %v", *waited)
 	}
 	c = in.next(testBucket, 6)
-	if c == nil || c.request.Number != 2 || len(c.request.Parts[p]) != 2 {
-		t.Fatalf("%+v", c)
+	if r := c.request(t); r.Number != 2 || len(r.Parts[p]) != 2 {
+		t.Fatalf("%+v", r)
 	}
 	in.settle(t, c, 7)
 	if in.next(testBucket, 8) != nil || !in.settled() || in.symbols != 2 {
@@ -311,8 +349,8 @@ func TestInterestIsQuietInASteadyCrowd(t *testing.T) {
 	}
 	in.sweep(10 + int64(linger))
 	c := in.next(testBucket, 10+int64(linger)+int64(confirmTime))
-	if c == nil || len(c.request.Parts[in.m.part[7]]) != 0 || in.wants(7) != itemsUseless {
-		t.Errorf("it is not let go: %+v", c)
+	if r := c.request(t); len(r.Parts) != 1 || len(r.Parts[in.m.part[7]]) != 0 || in.wants(7) != itemsUseless {
+		t.Errorf("it is not let go: %+v", r)
 	}
 }
 
@@ -321,20 +359,20 @@ func TestInterestRepeatsWhatIsNotConfirmed(t *testing.T) {
 	in, _ := testInterest()
 	in.add(0, 1)
 	c := in.next(testBucket, 1)
-	in.answer(c.request.Number)
+	in.answer(c.number)
 	second := symbol(slices.IndexFunc(in.m.part, func(p int) bool { return p != in.m.part[0] }))
 	in.add(second, 2)
 	if in.next(testBucket, 3) != nil {
 		t.Error("the next change does not wait")
 	}
 	c = in.next(testBucket, 1+int64(confirmTime))
-	if c == nil || len(c.request.Parts) != 2 {
-		t.Fatalf("%+v", c)
+	if r := c.request(t); len(r.Parts) != 2 {
+		t.Fatalf("%+v", r)
 	}
 	in.settle(t, c, 4)
 	in.next(testBucket, 5)
 	in.resend()
-	if c = in.next(testBucket, 6); c == nil || len(c.request.Parts) != subject.Parts {
-		t.Errorf("%+v", c)
+	if r := in.next(testBucket, 6).request(t); len(r.Parts) != subject.Parts {
+		t.Errorf("%+v", r)
 	}
 }

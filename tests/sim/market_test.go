@@ -7,6 +7,7 @@ import (
 	"sort"
 	"testing"
 
+	"github.com/tickfan/tickfan/proto/control"
 	"github.com/tickfan/tickfan/proto/subject"
 )
 
@@ -25,6 +26,8 @@ type market struct {
 	symbols []subject.Symbol
 	parts   [subject.Parts][]symbol
 	part    []int
+	entries []string  // of a part in JSON
+	digests []uint32  // that each adds to its part's
 	share   []float64 // of all wishes; they sum up to 1
 	sum     []float64 // of the shares up to each
 }
@@ -37,6 +40,8 @@ func newMarket() *market {
 		p := subject.Part(s)
 		m.symbols, m.part = append(m.symbols, s), append(m.part, p)
 		m.parts[p] = append(m.parts[p], symbol(i))
+		m.entries = append(m.entries, fmt.Sprintf("%q:%q", s, control.Latest))
+		m.digests = append(m.digests, control.Set{s: control.Latest}.Digest())
 		m.share = append(m.share, math.Pow(float64(i+1), -zipf))
 		total += m.share[i]
 	}

@@ -17,6 +17,7 @@ import (
 
 // results are all that was measured.
 type results struct {
+	Failed      []string        `json:"failed,omitempty"` // steps that did not end
 	Began       time.Time       `json:"began"`
 	Machine     measure.Machine `json:"machine"`
 	Rhythm      string          `json:"rhythm"`
@@ -60,7 +61,7 @@ type standing struct {
 	LostKV     float64 `json:"lost_kv"`     // all
 	LostServed float64 `json:"lost_served"` // and is served
 	LostWrites uint64  `json:"lost_writes"`
-	LostLeast  float64 `json:"lost_least"` // the least share of all wishes that the router served meanwhile
+	LostDark   float64 `json:"lost_dark"` // how long the router served fewer than 99 of 100 wishes
 }
 
 // run is a window of ticks, by region.
@@ -87,7 +88,7 @@ type phase struct {
 // MarshalJSON names the figures.
 func (s sample) MarshalJSON() ([]byte, error) { return json.Marshal(s.named()) }
 
-// MarshalJSON names what the load was.
+// named says what the load was.
 func (l load) named() string {
 	if l.rate == 0 {
 		return "no ticks"
@@ -130,13 +131,32 @@ func (r *results) markdown() string {
 		r.Began.UTC().Format(time.DateOnly), r.Machine.CPU, r.Machine.Cores, float64(r.Machine.Memory)/1e9, r.Machine.Kernel, r.Machine.Go, r.Machine.Commit, r.Machine.Busy)
 	fmt.Fprintf(&b, "- clients: %d a bucket, %d buckets an edge; each wants %d of %d symbols, drawn by Zipf %.1f; symbols tick by the same law\n", clients, bucketsOfEdge, eachClient, marketSymbols, zipf)
 	fmt.Fprintf(&b, "- ticks: %s, sped up to %.0f a second: %.1f ticks a batch at a flush window of %s\n", r.Rhythm, marketRate, r.TicksABatch, window)
+	if len(r.Failed) > 0 {
+		fmt.Fprintf(&b, "\n**Did not end, and is missing here: %s.**\n", strings.Join(r.Failed, ", "))
+	}
+	if idle := r.idle(); idle < 0.1 {
+		fmt.Fprintf(&b, "\n**The machine was idle for %s only, in the mean of the loads: something else ran beside, or it was too slow for them.** CPU is too high then, and all that takes time takes too long.\n", pct(idle))
+	}
 	b.WriteString("\nTime is stretched by k: ticks come k times slower and the flush window is k times longer. \"x k\" is what it would be in real time.\n")
 	r.standings(&b)
-	r.ticks(&b)
-	r.costs(&b)
+	c := r.fit()
+	r.ticks(&b, c)
+	r.grows(&b, c)
 	r.crowds(&b)
 	r.deaths(&b)
 	return b.String()
+}
+
+// idle is the machine's share, in the mean of all loads.
+func (r *results) idle() float64 {
+	idle, n := 0.0, 0.0
+	for _, s := range r.Steps {
+		for _, run := range s.Runs {
+			idle += run.Samples[0].rate(idleCPU) / float64(r.Machine.Cores)
+			n++
+		}
+	}
+	return idle / max(1, n)
 }
 
 func (r *results) standings(b *strings.Builder) {
@@ -154,7 +174,7 @@ func (r *results) standings(b *strings.Builder) {
 		"all joined at once, served after s", "KV writes/s", "router MB", "registry MB", "nats-server MB"}, rows)
 }
 
-func (r *results) ticks(b *strings.Builder) {
+func (r *results) ticks(b *strings.Builder, c *costs) {
 	var rows, into [][]string
 	for _, s := range r.Steps {
 		for _, run := range s.Runs {
@@ -166,8 +186,8 @@ func (r *results) ticks(b *strings.Builder) {
 					buckets = 0
 				}
 				rows = append(rows, []string{s.Name, name, run.named(), num(a.rate(ticks) * k), num(a.allItems() / a[seconds] * k), num(a.rate(batches) * k),
-					f2(a.allItems() / a[batches]), pct(a.rate(routerCPU)), f2(a.rate(routerCPU) * k), f2(1e6 * a[routerCPU] / a[ticks]), f2(1e6 * a[routerCPU] / a[batches]),
-					f3(1e6 * a[routerCPU] / a.allItems()), pct(a.rate(natsCPU)), f2(a.rate(natsCPU) * k),
+					f2(a.allItems() / a[batches]), pct(a.rate(routerCPU)), f2(inRealTime(a.rate(routerCPU), k, c.router[second])), f2(1e6 * a[routerCPU] / a[ticks]),
+					f2(1e6 * a[routerCPU] / a[batches]), f3(1e6 * a[routerCPU] / a.allItems()), pct(a.rate(natsCPU)), f2(inRealTime(a.rate(natsCPU), k, c.nats[second])),
 					pct(a.rate(idleCPU) / float64(r.Machine.Cores)), f2(run.Late.Seconds() * 1e3), num(a[holes])})
 				if run.rate == 0 || buckets == 0 {
 					continue
@@ -180,91 +200,141 @@ func (r *results) ticks(b *strings.Builder) {
 		}
 	}
 	b.WriteString("\n## Ticks through a router\n\n")
-	report.Table(b, []string{"step", "region", "load", "ticks/s x k", "items/s x k", "batches/s x k", "items a batch", "router CPU", "cores x k", "us a tick", "us a batch", "us an item",
-		"nats-server CPU", "cores x k", "machine idle", "ticks late ms", "batches lost"}, rows)
-	b.WriteString("\nAn item is a tick to one bucket. CPU is of one core. The first load of the first step is without any bucket.\n")
+	report.Table(b, []string{"step", "region", "load", "ticks/s x k", "items/s x k", "batches/s x k", "items a batch", "router CPU", "cores in real time", "us a tick", "us a batch", "us an item",
+		"nats-server CPU", "cores in real time", "machine idle", "ticks late ms", "batches lost"}, rows)
+	b.WriteString("\nAn item is a tick to one bucket. CPU is of one core. Cores in real time: the CPU without what a second costs by itself (below), x k, and that again. The first load of the first step is without any bucket.\n")
 	b.WriteString("\n## Into each edge\n\n")
 	report.Table(b, []string{"step", "region", "load", "NATS messages/s x k", "MB/s x k", "bytes an item", "wanted", "lingering", "useless", "useful", "second copies beside", "items of ticks x buckets"}, into)
 	b.WriteString("\nWith all clients sitting still; what their moving does to the useful share stands below. Bytes are payloads; NATS adds the subject and some 20 bytes a message.\n")
 }
 
-// costs fits what a tick, an item, a batch and a second cost.
-func (r *results) costs(b *strings.Builder) {
-	b.WriteString("\n## What it grows with\n\n")
-	type row struct {
-		name string
-		x    []float64
-		y    [2]float64
-	}
-	var all []row
+// What a tick, an item, a batch and a second cost: columns of costs.
+const (
+	oneTick = iota
+	oneItem
+	oneBatch
+	second
+)
+
+// costs are CPU seconds of a router and of its nats-server, fitted to runs.
+type costs struct {
+	router, nats []float64
+	runs         []costed
+}
+
+// costed is a run by which costs were fitted.
+type costed struct {
+	name         string
+	x            []float64 // ticks, items, batches in a second; 1
+	router, nats float64
+}
+
+// inRealTime is what a CPU share would be without stretching.
+func inRealTime(share, k, second float64) float64 { return max(0, share-second)*k + second }
+
+func (r *results) fit() *costs {
+	c := &costs{}
+	var x [][]float64
+	var router, nats []float64
 	for _, s := range r.Steps {
 		for _, run := range s.Runs {
 			if run.copies > 1 || len(run.Samples) > 1 {
 				continue
 			}
 			a := sum(run.Samples)
-			buckets := num(float64(run.Buckets))
-			all = append(all, row{buckets + " buckets, " + run.named(), []float64{a.rate(ticks), a.allItems() / a[seconds], a.rate(batches), 1}, [2]float64{a.rate(routerCPU), a.rate(natsCPU)}})
+			one := costed{num(float64(run.Buckets)) + " buckets, " + run.named(), []float64{a.rate(ticks), a.allItems() / a[seconds], a.rate(batches), 1}, a.rate(routerCPU), a.rate(natsCPU)}
+			c.runs = append(c.runs, one)
+			x, router, nats = append(x, one.x), append(router, one.router), append(nats, one.nats)
 		}
 	}
-	var f [2][]float64
-	for i := range f {
-		var x [][]float64
-		var y []float64
-		for _, r := range all {
-			x, y = append(x, r.x), append(y, r.y[i])
-		}
-		f[i] = fit(x, y)
+	if len(x) == 0 { // regions alone
+		c.router, c.nats = make([]float64, second+1), make([]float64, second+1)
+		return c
 	}
-	var rows [][]string
-	for i, name := range []string{"router", "nats-server"} {
-		rows = append(rows, []string{name, f2(1e6 * f[i][0]), f3(1e6 * f[i][1]), f2(1e6 * f[i][2]), f1(1e3 * f[i][3])})
-	}
-	report.Table(b, []string{"CPU of", "us a tick", "us an item", "us a batch", "ms a second"}, rows)
-	b.WriteString("\nFitted to these runs, least squares, none below 0:\n\n")
-	rows = nil
-	for _, r := range all {
-		cells := []string{r.name}
-		for i := range f {
-			is := 0.0
-			for k := range r.x {
-				is += f[i][k] * r.x[k]
-			}
-			cells = append(cells, pct(r.y[i]), pct(is), f2(r.y[i]/is))
-		}
-		rows = append(rows, cells)
-	}
-	report.Table(b, []string{"run", "router CPU", "fitted", "ratio", "nats-server CPU", "fitted", "ratio"}, rows)
-	r.stretch(b)
-	r.powers(b)
+	c.router, c.nats = fit(x, router), fit(x, nats)
+	return c
 }
 
-// stretch compares the same load in real time and stretched.
+// of is what they come to.
+func of(factors, x []float64) (y float64) {
+	for i := range x {
+		y += factors[i] * x[i]
+	}
+	return y
+}
+
+func (r *results) grows(b *strings.Builder, c *costs) {
+	b.WriteString("\n## What it grows with\n\n")
+	var rows [][]string
+	for _, p := range []struct {
+		name string
+		f    []float64
+	}{{"router", c.router}, {"nats-server", c.nats}} {
+		rows = append(rows, []string{p.name, f2(1e6 * p.f[oneTick]), f3(1e6 * p.f[oneItem]), f2(1e6 * p.f[oneBatch]), f1(1e3 * p.f[second])})
+	}
+	report.Table(b, []string{"CPU of", "us a tick", "us an item", "us a batch", "ms a second"}, rows)
+	b.WriteString("\nFitted to these runs, least squares of the relative errors, none below 0:\n\n")
+	rows = nil
+	for _, r := range c.runs {
+		rows = append(rows, []string{r.name, pct(r.router), pct(of(c.router, r.x)), f2(r.router / of(c.router, r.x)), pct(r.nats), pct(of(c.nats, r.x)), f2(r.nats / of(c.nats, r.x))})
+	}
+	report.Table(b, []string{"run", "router CPU", "fitted", "ratio", "nats-server CPU", "fitted", "ratio"}, rows)
+	rows = nil
+	for _, s := range r.Steps {
+		if len(s.Regions) > 1 {
+			continue
+		}
+		a, k := atMarket(&s)
+		x := []float64{marketRate, a.allItems() / a[seconds] * k, a.rate(batches) * k, 1}
+		rows = append(rows, []string{num(float64(s.Regions[0].Buckets)), num(x[oneItem]), num(x[oneBatch]), f2(of(c.router, x)), f2(of(c.nats, x)), f2(a.rate(bytes) * k / 1e6 * 8 / 1e3)})
+	}
+	fmt.Fprintf(b, "\nWith these costs, %.0f ticks a second in real time, of one router and one nats-server without replicas (more than one core's is not for one router: it has one loop):\n\n", marketRate)
+	report.Table(b, []string{"buckets", "items/s", "batches/s", "router cores", "nats-server cores", "Gbit/s to the edges"}, rows)
+	r.stretch(b)
+	r.powers(b, c)
+}
+
+// atMarket is the run at the market's rate that was stretched least.
+func atMarket(s *step) (a sample, k float64) {
+	for _, run := range s.Runs {
+		if run.rate == marketRate && run.copies == 1 && run.Buckets > 0 && (k == 0 || run.k < k) {
+			a, k = sum(run.Samples), run.k
+		}
+	}
+	return a, k
+}
+
+// stretch compares the same load at different k.
 func (r *results) stretch(b *strings.Builder) {
 	var rows [][]string
 	for _, s := range r.Steps {
-		for _, one := range s.Runs {
-			for _, other := range s.Runs {
-				if one.Buckets == 0 || one.k != 1 || one.rate == 0 || other.k <= 1 || one.rate != other.rate || other.copies != one.copies {
-					continue
-				}
-				for _, x := range []run{one, other} {
-					a := sum(x.Samples)
-					rows = append(rows, []string{s.Name, x.named(), f2(a.allItems() / a[batches]), f3(1e6 * a[routerCPU] / a.allItems()), f2(1e6 * a[routerCPU] / a[batches]),
-						f3(1e6 * a[natsCPU] / a.allItems()), f2(1e6 * a[natsCPU] / a[batches])})
-				}
+		alike := map[load][]run{}
+		for _, x := range s.Runs {
+			if x.Buckets > 0 && x.rate > 0 && len(x.Samples) == 1 {
+				same := load{rate: x.rate, copies: x.copies}
+				alike[same] = append(alike[same], x)
+			}
+		}
+		for _, runs := range alike {
+			if len(runs) < 2 {
+				continue
+			}
+			for _, x := range runs {
+				a := sum(x.Samples)
+				rows = append(rows, []string{s.Name, x.named(), f2(a.allItems() / a[batches]), f3(1e6 * a[routerCPU] / a.allItems()), f2(1e6 * a[routerCPU] / a[batches]),
+					f3(1e6 * a[natsCPU] / a.allItems()), f2(1e6 * a[natsCPU] / a[batches])})
 			}
 		}
 	}
 	if len(rows) == 0 {
 		return
 	}
-	b.WriteString("\nIs stretching honest? The same load in real time and stretched, all CPU by item and by batch:\n\n")
+	b.WriteString("\nIs stretching honest? The same load at different k, all CPU by item and by batch:\n\n")
 	report.Table(b, []string{"step", "load", "items a batch", "router us an item", "us a batch", "nats-server us an item", "us a batch"}, rows)
 }
 
 // powers tells with which power of the buckets things grow.
-func (r *results) powers(b *strings.Builder) {
+func (r *results) powers(b *strings.Builder, c *costs) {
 	var one []step
 	for _, s := range r.Steps {
 		if len(s.Regions) == 1 {
@@ -283,24 +353,15 @@ func (r *results) powers(b *strings.Builder) {
 		}
 		return f2(slope(x, y))
 	}
-	market := func(s *step) (a sample, k float64) {
-		for _, run := range s.Runs {
-			if run.rate == marketRate && run.copies == 1 && run.Buckets > 0 {
-				a, k = sum(run.Samples), run.k
-			}
-		}
-		return a, k
-	}
 	rows := [][]string{
 		{"KV keys", power(func(s *step) float64 { return float64(s.Regions[0].Keys) })},
 		{"KV bytes", power(func(s *step) float64 { return float64(s.Regions[0].Bytes) })},
-		{"batches a second", power(func(s *step) float64 { a, k := market(s); return a.rate(batches) * k })},
-		{"items a second", power(func(s *step) float64 { a, k := market(s); return a.allItems() / a[seconds] * k })},
-		{"items a batch", power(func(s *step) float64 { a, _ := market(s); return a.allItems() / a[batches] })},
-		{"router CPU at the market's rate", power(func(s *step) float64 { a, k := market(s); return a.rate(routerCPU) * k })},
-		{"router CPU an item", power(func(s *step) float64 { a, _ := market(s); return a[routerCPU] / a.allItems() })},
+		{"batches a second", power(func(s *step) float64 { a, k := atMarket(s); return a.rate(batches) * k })},
+		{"items a second", power(func(s *step) float64 { a, k := atMarket(s); return a.allItems() / a[seconds] * k })},
+		{"items a batch", power(func(s *step) float64 { a, _ := atMarket(s); return a.allItems() / a[batches] })},
+		{"router CPU at the market's rate", power(func(s *step) float64 { a, k := atMarket(s); return inRealTime(a.rate(routerCPU), k, c.router[second]) })},
 		{"bytes into each edge", power(func(s *step) float64 {
-			a, k := market(s)
+			a, k := atMarket(s)
 			return a.rate(bytes) * k / float64(s.Regions[0].Edges)
 		})},
 		{"KV writes in a steady crowd", power(func(s *step) float64 { a := sum(s.Steady.Samples); return a.rate(writes) })},
@@ -360,7 +421,7 @@ func (r *results) deaths(b *strings.Builder) {
 		}
 		g := s.Regions[0]
 		rows = append(rows, []string{s.Name, g.Name, f2(g.RouterReady), f2(g.RouterServes), f2(g.RouterReadyCPU), f2(g.RegistryReady), f2(g.RegistryReadyCPU)})
-		lost = append(lost, []string{s.Name, g.Name, f1(g.LostMade), f1(g.LostKV), f1(g.LostServed), num(float64(g.LostWrites)), num(float64(g.LostWrites) / (g.LostKV - g.LostMade)), pct(g.LostLeast)})
+		lost = append(lost, []string{s.Name, g.Name, f1(g.LostMade), f1(g.LostKV), f1(g.LostServed), num(float64(g.LostWrites)), num(float64(g.LostWrites) / max(1, g.LostKV-g.LostMade)), f1(g.LostDark)})
 	}
 	if len(rows) == 0 {
 		return
@@ -368,7 +429,7 @@ func (r *results) deaths(b *strings.Builder) {
 	b.WriteString("\n## Cold starts, after kill -9\n\n")
 	report.Table(b, []string{"step", "region", "router ready s", "each bucket served s", "CPU s until ready", "registry ready s", "CPU s until ready"}, rows)
 	b.WriteString("\n## All KV of a region deleted\n\n")
-	report.Table(b, []string{"step", "region", "first key again s", "all keys s", "all served s", "writes", "writes/s", "least served meanwhile"}, lost)
+	report.Table(b, []string{"step", "region", "first key again s", "all keys s", "all served s", "writes", "writes/s", "router served less than 99 % for s"}, lost)
 }
 
 func num(v float64) string  { return cell("%.0f", v) }

@@ -23,7 +23,7 @@ import (
 	"github.com/tickfan/tickfan/tests/stack"
 )
 
-const patience = 3 * time.Minute
+const patience = 10 * time.Minute
 
 // world is the home region, where ticks come from, and the regions with clients: home itself, or others.
 type world struct {
