@@ -68,7 +68,7 @@ type standing struct {
 type run struct {
 	load
 	Buckets int           `json:"buckets"`
-	Late    time.Duration `json:"late"` // ticks, in the mean
+	Late    time.Duration `json:"late_ns"` // ticks, in the mean
 	Samples []sample      `json:"samples"`
 }
 
@@ -90,10 +90,10 @@ func (s sample) MarshalJSON() ([]byte, error) { return json.Marshal(s.named()) }
 
 // named says what the load was.
 func (l load) named() string {
-	if l.rate == 0 {
+	if l.Rate == 0 {
 		return "no ticks"
 	}
-	return fmt.Sprintf("%.0f/s, k=%.0f, copies %d", l.rate, l.k, l.copies)
+	return fmt.Sprintf("%.0f/s, k=%.0f, copies %d", l.Rate, l.K, l.Copies)
 }
 
 // sum is all regions' figures; times and the machine's are those of the first.
@@ -180,7 +180,7 @@ func (r *results) ticks(b *strings.Builder, c *costs) {
 		for _, run := range s.Runs {
 			for i, a := range run.Samples {
 				name := s.Regions[i].Name
-				k := run.k
+				k := run.K
 				buckets := float64(s.Regions[i].Buckets)
 				if run.Buckets == 0 {
 					buckets = 0
@@ -189,7 +189,7 @@ func (r *results) ticks(b *strings.Builder, c *costs) {
 					f2(a.allItems() / a[batches]), pct(a.rate(routerCPU)), f2(inRealTime(a.rate(routerCPU), k, c.router[second])), f2(1e6 * a[routerCPU] / a[ticks]),
 					f2(1e6 * a[routerCPU] / a[batches]), f3(1e6 * a[routerCPU] / a.allItems()), pct(a.rate(natsCPU)), f2(inRealTime(a.rate(natsCPU), k, c.nats[second])),
 					pct(a.rate(idleCPU) / float64(r.Machine.Cores)), f2(run.Late.Seconds() * 1e3), num(a[holes])})
-				if run.rate == 0 || buckets == 0 {
+				if run.Rate == 0 || buckets == 0 {
 					continue
 				}
 				edges := float64(s.Regions[i].Edges)
@@ -238,7 +238,7 @@ func (r *results) fit() *costs {
 	var router, nats []float64
 	for _, s := range r.Steps {
 		for _, run := range s.Runs {
-			if run.copies > 1 || len(run.Samples) > 1 {
+			if run.Copies > 1 || len(run.Samples) > 1 {
 				continue
 			}
 			a := sum(run.Samples)
@@ -297,8 +297,8 @@ func (r *results) grows(b *strings.Builder, c *costs) {
 // atMarket is the run at the market's rate that was stretched least.
 func atMarket(s *step) (a sample, k float64) {
 	for _, run := range s.Runs {
-		if run.rate == marketRate && run.copies == 1 && run.Buckets > 0 && (k == 0 || run.k < k) {
-			a, k = sum(run.Samples), run.k
+		if run.Rate == marketRate && run.Copies == 1 && run.Buckets > 0 && (k == 0 || run.K < k) {
+			a, k = sum(run.Samples), run.K
 		}
 	}
 	return a, k
@@ -310,8 +310,8 @@ func (r *results) stretch(b *strings.Builder) {
 	for _, s := range r.Steps {
 		alike := map[load][]run{}
 		for _, x := range s.Runs {
-			if x.Buckets > 0 && x.rate > 0 && len(x.Samples) == 1 {
-				same := load{rate: x.rate, copies: x.copies}
+			if x.Buckets > 0 && x.Rate > 0 && len(x.Samples) == 1 {
+				same := load{Rate: x.Rate, Copies: x.Copies}
 				alike[same] = append(alike[same], x)
 			}
 		}

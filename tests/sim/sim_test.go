@@ -31,11 +31,11 @@ type plan struct {
 	lives   bool    // has the crowd move, and processes and KV die
 }
 
-// load is ticks: rate a second, k times slower, with the flush window stretched alike.
+// load is ticks: Rate a second, K times slower, with the flush window stretched alike; so many routers serve each bucket.
 type load struct {
-	rate   float64
-	k      float64
-	copies int
+	Rate   float64 `json:"rate"`
+	K      float64 `json:"k"`
+	Copies int     `json:"copies"`
 }
 
 // times are how long each thing lasts.
@@ -140,7 +140,7 @@ func (s *simulation) run() {
 		s.t.Logf("%s, %.0f s: %s: %+v", s.plan.name, time.Since(began).Seconds(), what, v)
 	}
 	if s.plan.empty {
-		s.step.Runs = append(s.step.Runs, s.load(load{rate: marketRate, k: 1, copies: 1}))
+		s.step.Runs = append(s.step.Runs, s.load(load{Rate: marketRate, K: 1, Copies: 1}))
 	}
 	for _, r := range s.regions {
 		r.route(window, 1)
@@ -148,7 +148,7 @@ func (s *simulation) run() {
 	}
 	s.join()
 	log("joined", s.step.Regions)
-	s.step.Runs = append(s.step.Runs, s.load(load{k: 1, copies: 1})) // nothing but empty batches
+	s.step.Runs = append(s.step.Runs, s.load(load{K: 1, Copies: 1})) // nothing but empty batches
 	for _, l := range s.plan.loads {
 		s.step.Runs = append(s.step.Runs, s.load(l))
 		log("load", s.step.Runs[len(s.step.Runs)-1])
@@ -198,21 +198,21 @@ func (s *simulation) join() {
 // load plays ticks for a while, and measures.
 func (s *simulation) load(l load) run {
 	for _, r := range s.regions {
-		r.route(time.Duration(l.k*float64(window)), l.copies)
+		r.route(time.Duration(l.K*float64(window)), l.Copies)
 		r.counts.takeServed()
 	}
 	out := run{load: l, Buckets: s.buckets()}
-	if l.rate == 0 {
+	if l.Rate == 0 {
 		before := s.readAll()
 		pause(s.lasts.window)
 		out.Samples = s.since(before)
 		return out
 	}
-	rhythm := s.rhythm.at(l.rate)
-	length := func(d time.Duration) time.Duration { return time.Duration(float64(d) / l.k) }
-	s.play(s.t.Context(), rhythm.sample(length(s.lasts.warm)), l.k, s.lasts.warm)
+	rhythm := s.rhythm.at(l.Rate)
+	length := func(d time.Duration) time.Duration { return time.Duration(float64(d) / l.K) }
+	s.play(s.t.Context(), rhythm.sample(length(s.lasts.warm)), l.K, s.lasts.warm)
 	before := s.readAll()
-	out.Late = s.play(s.t.Context(), rhythm.sample(length(s.lasts.window)), l.k, s.lasts.window)
+	out.Late = s.play(s.t.Context(), rhythm.sample(length(s.lasts.window)), l.K, s.lasts.window)
 	out.Samples = s.since(before)
 	return out
 }
