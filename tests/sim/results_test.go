@@ -23,7 +23,8 @@ type results struct {
 	Rhythm      string          `json:"rhythm"`
 	TicksABatch float64         `json:"ticks_a_batch"` // over the whole rhythm, to a bucket that wants all
 	Market      *market         `json:"-"`
-	Steps       []step          `json:"steps"`
+	rhythm      *rhythm
+	Steps       []step `json:"steps"`
 }
 
 // step is what was measured with so many buckets.
@@ -144,6 +145,9 @@ func (r *results) markdown() string {
 	r.grows(&b, c)
 	r.crowds(&b)
 	r.deaths(&b)
+	if r.rhythm != nil {
+		r.outlook(&b)
+	}
 	return b.String()
 }
 
@@ -205,7 +209,8 @@ func (r *results) ticks(b *strings.Builder, c *costs) {
 	b.WriteString("\nAn item is a tick to one bucket. CPU is of one core. Cores in real time: the CPU without what a second costs by itself (below), x k, and that again. The first load of the first step is without any bucket.\n")
 	b.WriteString("\n## Into each edge\n\n")
 	report.Table(b, []string{"step", "region", "load", "NATS messages/s x k", "MB/s x k", "bytes an item", "wanted", "lingering", "useless", "useful", "second copies beside", "items of ticks x buckets"}, into)
-	b.WriteString("\nWith all clients sitting still; what their moving does to the useful share stands below. Bytes are payloads; NATS adds the subject and some 20 bytes a message.\n")
+	b.WriteString("\nWith all clients sitting still; what their moving does to the useful share stands below. Bytes are payloads; NATS adds the subject and some 20 bytes a message. ")
+	fmt.Fprintf(b, "An edge that subscribed to all ticks, once for all its buckets, would get %.0f messages and %.2f MB a second.\n", marketRate, marketRate*float64(len(aTick("SIM0000-USD", 1000)))/1e6)
 }
 
 // What a tick, an item, a batch and a second cost: columns of costs.

@@ -102,7 +102,7 @@ func TestSim(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(programs.Remove)
-	r := &results{Began: time.Now(), Machine: machine, Rhythm: rhythm.source, TicksABatch: ticksABatch(rhythm.times), Market: newMarket()}
+	r := &results{Began: time.Now(), Machine: machine, Rhythm: rhythm.source, TicksABatch: ticksABatch(rhythm.times), Market: newMarket(), rhythm: rhythm}
 	for _, p := range plans {
 		if *onlyFlag != "" && *onlyFlag != p.name {
 			continue

@@ -88,16 +88,21 @@ func newWorld(t *testing.T, p stack.Programs, m *market, away ...string) *world 
 // publish sends a tick as ingest does; where its answer goes to is asked for.
 func (w *world) publish(s symbol, reply string) {
 	w.seq[s]++
-	n := w.seq[s]
-	now := time.Now().UnixMicro()
-	price := tick.NewDecimal(6412300+n%1000, 2)
-	t := tick.Tick{Symbol: w.market.symbols[s], Position: tick.Position{Epoch: 1, Seq: n}, At: now, Quote: tick.Quote{
-		Price: price, Bid: price, Ask: tick.NewDecimal(6412301+n%1000, 2), Size: tick.NewDecimal(n%10_000, 5),
-		BidSize: tick.NewDecimal(n*7%1_000_000, 5), AskSize: tick.NewDecimal(n*13%1_000_000, 5), TS: now}}
-	if err := w.publisher.PublishRequest(subject.Ticks(t.Symbol), reply, t.Append(nil)); err != nil {
+	name := w.market.symbols[s]
+	if err := w.publisher.PublishRequest(subject.Ticks(name), reply, aTick(name, w.seq[s])); err != nil {
 		w.t.Fatal(err)
 	}
 	w.published.Add(1)
+}
+
+// aTick has the fields that Binance's book ticker and trades give.
+func aTick(name subject.Symbol, n uint64) []byte {
+	now := time.Now().UnixMicro()
+	price := tick.NewDecimal(6412300+n%1000, 2)
+	t := tick.Tick{Symbol: name, Position: tick.Position{Epoch: 1, Seq: n}, At: now, Quote: tick.Quote{
+		Price: price, Bid: price, Ask: tick.NewDecimal(6412301+n%1000, 2), Size: tick.NewDecimal(n%10_000, 5),
+		BidSize: tick.NewDecimal(n*7%1_000_000, 5), AskSize: tick.NewDecimal(n*13%1_000_000, 5), TS: now}}
+	return t.Append(nil)
 }
 
 // join adds edges with so many buckets, and their clients, and tells nobody yet.
