@@ -9,7 +9,7 @@ import (
 
 var (
 	simFlag     = flag.String("sim", "", "what TestSim runs: full (up to -buckets, writes results/) or short (10 buckets, for a moment, writes nothing)")
-	bucketsFlag = flag.Int("buckets", 1000, "the most buckets of a full run, of 10,000 simulated clients each; fewer than 1000 write no results")
+	bucketsFlag = flag.Int("buckets", 1000, "the most buckets of a full run, of 10,000 simulated clients each")
 	onlyFlag    = flag.String("only", "", "the one step to run, by its name; results are not written then")
 )
 

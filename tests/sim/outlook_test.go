@@ -75,6 +75,23 @@ func (r *results) outlook(b *strings.Builder) {
 		rows = append(rows, []string{num(most), f1(writes), f2(updates)})
 	}
 	report.Table(b, []string{"at most", "writes/s", "updates a write"}, rows)
+	b.WriteString("\nWhat so many clients want together, which is what a bucket of so many is sent:\n\n")
+	rows = nil
+	for _, n := range []float64{10, 100, 1000, clients, bucketsOfEdge * clients} {
+		symbols, ticks := r.Market.wantedBy(n)
+		rows = append(rows, []string{num(n), num(symbols), pct(symbols / marketSymbols), pct(ticks)})
+	}
+	report.Table(b, []string{"clients", "symbols", "of all", "of all ticks"}, rows)
+}
+
+// wantedBy is how many symbols so many clients want, and which share of all ticks is theirs.
+func (m *market) wantedBy(n float64) (symbols, ticks float64) {
+	for _, share := range m.share {
+		wanted := 1 - math.Pow(1-share, n*eachClient)
+		symbols += wanted
+		ticks += wanted * share
+	}
+	return symbols, ticks
 }
 
 func TestOutlook(t *testing.T) {
@@ -87,6 +104,9 @@ func TestOutlook(t *testing.T) {
 			t.Errorf("flush window %s: %.0f batches and %.0f items a second", w, batches, items)
 		}
 		last = items
+	}
+	if symbols, ticks := m.wantedBy(clients); symbols > marketSymbols || ticks < symbols/marketSymbols || ticks > 1 {
+		t.Errorf("a bucket wants %v symbols, %v of all ticks", symbols, ticks)
 	}
 	writes, updates := m.given(1)
 	if writes > 1 || updates < 1 || updates > eachClient {

@@ -24,6 +24,7 @@ type results struct {
 	TicksABatch float64         `json:"ticks_a_batch"` // over the whole rhythm, to a bucket that wants all
 	Market      *market         `json:"-"`
 	rhythm      *rhythm
+	edge        edgeCosts
 	Steps       []step `json:"steps"`
 }
 
@@ -78,7 +79,7 @@ type phase struct {
 	Clients int      `json:"clients"` // that moved
 	Moved   float64  `json:"moved"`   // seconds until the last of them had
 	Served  float64  `json:"served"`  // until all that they want was
-	Settled float64  `json:"settled"` // until nothing lingered either
+	Settled float64  `json:"settled"` // until nothing lingered either; of a steady crowd from its end on; less than 0: too long
 	Peak    float64  `json:"peak"`    // writes a second
 	Symbols int64    `json:"symbols"` // that buckets asked for
 	P50     float64  `json:"p50"`     // how long these waited to be served, milliseconds
@@ -147,6 +148,7 @@ func (r *results) markdown() string {
 	r.deaths(&b)
 	if r.rhythm != nil {
 		r.outlook(&b)
+		r.need(&b, c, r.edge)
 	}
 	return b.String()
 }
@@ -190,8 +192,8 @@ func (r *results) ticks(b *strings.Builder, c *costs) {
 					buckets = 0
 				}
 				rows = append(rows, []string{s.Name, name, run.named(), num(a.rate(ticks) * k), num(a.allItems() / a[seconds] * k), num(a.rate(batches) * k),
-					f2(a.allItems() / a[batches]), pct(a.rate(routerCPU)), f2(inRealTime(a.rate(routerCPU), k, c.router[second])), f2(1e6 * a[routerCPU] / a[ticks]),
-					f2(1e6 * a[routerCPU] / a[batches]), f3(1e6 * a[routerCPU] / a.allItems()), pct(a.rate(natsCPU)), f2(inRealTime(a.rate(natsCPU), k, c.nats[second])),
+					f2(a.allItems() / a[batches]), pct(a.rate(routerCPU)), f2(inRealTime(a.rate(routerCPU), k, c.idle(c.router, buckets))), f2(1e6 * a[routerCPU] / a[ticks]),
+					f2(1e6 * a[routerCPU] / a[batches]), f3(1e6 * a[routerCPU] / a.allItems()), pct(a.rate(natsCPU)), f2(inRealTime(a.rate(natsCPU), k, c.idle(c.nats, buckets))),
 					pct(a.rate(idleCPU) / float64(r.Machine.Cores)), f2(run.Late.Seconds() * 1e3), num(a[holes])})
 				if run.Rate == 0 || buckets == 0 {
 					continue
@@ -206,18 +208,19 @@ func (r *results) ticks(b *strings.Builder, c *costs) {
 	b.WriteString("\n## Ticks through a router\n\n")
 	report.Table(b, []string{"step", "region", "load", "ticks/s x k", "items/s x k", "batches/s x k", "items a batch", "router CPU", "cores in real time", "us a tick", "us a batch", "us an item",
 		"nats-server CPU", "cores in real time", "machine idle", "ticks late ms", "batches lost"}, rows)
-	b.WriteString("\nAn item is a tick to one bucket. CPU is of one core. Cores in real time: the CPU without what a second costs by itself (below), x k, and that again. The first load of the first step is without any bucket.\n")
+	b.WriteString("\nAn item is a tick to one bucket. CPU is of one core. Cores in real time: the CPU without what a second costs by itself (see below), x k, and that again. The first load of the first step is without any bucket.\n")
 	b.WriteString("\n## Into each edge\n\n")
 	report.Table(b, []string{"step", "region", "load", "NATS messages/s x k", "MB/s x k", "bytes an item", "wanted", "lingering", "useless", "useful", "second copies beside", "items of ticks x buckets"}, into)
 	b.WriteString("\nWith all clients sitting still; what their moving does to the useful share stands below. Bytes are payloads; NATS adds the subject and some 20 bytes a message. ")
 	fmt.Fprintf(b, "An edge that subscribed to all ticks, once for all its buckets, would get %.0f messages and %.2f MB a second.\n", marketRate, marketRate*float64(len(aTick("SIM0000-USD", 1000)))/1e6)
 }
 
-// What a tick, an item, a batch and a second cost: columns of costs.
+// What a tick, an item, a batch, a bucket in a second, and a second cost: columns of costs.
 const (
 	oneTick = iota
 	oneItem
 	oneBatch
+	oneBucket
 	second
 )
 
@@ -230,8 +233,13 @@ type costs struct {
 // costed is a run by which costs were fitted.
 type costed struct {
 	name         string
-	x            []float64 // ticks, items, batches in a second; 1
+	x            []float64 // ticks, items, batches in a second; buckets; 1
 	router, nats float64
+}
+
+// idle is what a second costs by itself.
+func (c *costs) idle(factors []float64, buckets float64) float64 {
+	return factors[second] + buckets*factors[oneBucket]
 }
 
 // inRealTime is what a CPU share would be without stretching.
@@ -247,7 +255,7 @@ func (r *results) fit() *costs {
 				continue
 			}
 			a := sum(run.Samples)
-			one := costed{num(float64(run.Buckets)) + " buckets, " + run.named(), []float64{a.rate(ticks), a.allItems() / a[seconds], a.rate(batches), 1}, a.rate(routerCPU), a.rate(natsCPU)}
+			one := costed{num(float64(run.Buckets)) + " buckets, " + run.named(), []float64{a.rate(ticks), a.allItems() / a[seconds], a.rate(batches), float64(run.Buckets), 1}, a.rate(routerCPU), a.rate(natsCPU)}
 			c.runs = append(c.runs, one)
 			x, router, nats = append(x, one.x), append(router, one.router), append(nats, one.nats)
 		}
@@ -275,9 +283,9 @@ func (r *results) grows(b *strings.Builder, c *costs) {
 		name string
 		f    []float64
 	}{{"router", c.router}, {"nats-server", c.nats}} {
-		rows = append(rows, []string{p.name, f2(1e6 * p.f[oneTick]), f3(1e6 * p.f[oneItem]), f2(1e6 * p.f[oneBatch]), f1(1e3 * p.f[second])})
+		rows = append(rows, []string{p.name, f2(1e6 * p.f[oneTick]), f3(1e6 * p.f[oneItem]), f2(1e6 * p.f[oneBatch]), f1(1e6 * p.f[oneBucket]), f1(1e3 * p.f[second])})
 	}
-	report.Table(b, []string{"CPU of", "us a tick", "us an item", "us a batch", "ms a second"}, rows)
+	report.Table(b, []string{"CPU of", "us a tick", "us an item", "us a batch", "us a bucket and second", "ms a second"}, rows)
 	b.WriteString("\nFitted to these runs, least squares of the relative errors, none below 0:\n\n")
 	rows = nil
 	for _, r := range c.runs {
@@ -290,7 +298,7 @@ func (r *results) grows(b *strings.Builder, c *costs) {
 			continue
 		}
 		a, k := atMarket(&s)
-		x := []float64{marketRate, a.allItems() / a[seconds] * k, a.rate(batches) * k, 1}
+		x := []float64{marketRate, a.allItems() / a[seconds] * k, a.rate(batches) * k, float64(s.Regions[0].Buckets), 1}
 		rows = append(rows, []string{num(float64(s.Regions[0].Buckets)), num(x[oneItem]), num(x[oneBatch]), f2(of(c.router, x)), f2(of(c.nats, x)), f2(a.rate(bytes) * k / 1e6 * 8 / 1e3)})
 	}
 	fmt.Fprintf(b, "\nWith these costs, %.0f ticks a second in real time, of one router and one nats-server without replicas (more than one core's is not for one router: it has one loop):\n\n", marketRate)
@@ -364,7 +372,10 @@ func (r *results) powers(b *strings.Builder, c *costs) {
 		{"batches a second", power(func(s *step) float64 { a, k := atMarket(s); return a.rate(batches) * k })},
 		{"items a second", power(func(s *step) float64 { a, k := atMarket(s); return a.allItems() / a[seconds] * k })},
 		{"items a batch", power(func(s *step) float64 { a, _ := atMarket(s); return a.allItems() / a[batches] })},
-		{"router CPU at the market's rate", power(func(s *step) float64 { a, k := atMarket(s); return inRealTime(a.rate(routerCPU), k, c.router[second]) })},
+		{"router CPU at the market's rate", power(func(s *step) float64 {
+			a, k := atMarket(s)
+			return inRealTime(a.rate(routerCPU), k, c.idle(c.router, float64(s.Regions[0].Buckets)))
+		})},
 		{"bytes into each edge", power(func(s *step) float64 {
 			a, k := atMarket(s)
 			return a.rate(bytes) * k / float64(s.Regions[0].Edges)
@@ -410,7 +421,7 @@ func (r *results) crowds(b *strings.Builder) {
 			continue
 		}
 		a := sum(s.Storm.Samples)
-		rows = append(rows, []string{s.Name, num(float64(s.Storm.Clients)), f1(s.Storm.Moved), f1(s.Storm.Served), f1(s.Storm.Settled), num(a[requests]), num(a[writes]), num(s.Storm.Peak),
+		rows = append(rows, []string{s.Name, num(float64(s.Storm.Clients)), f1(s.Storm.Moved), after(s.Storm.Served), after(s.Storm.Settled), num(a[requests]), num(a[writes]), num(s.Storm.Peak),
 			num(float64(s.Storm.Symbols)), f1(s.Storm.P50), f1(s.Storm.P99), f1(s.Steady.P50), f1(s.Steady.P99)})
 	}
 	b.WriteByte('\n')
@@ -435,6 +446,14 @@ func (r *results) deaths(b *strings.Builder) {
 	report.Table(b, []string{"step", "region", "router ready s", "each bucket served s", "CPU s until ready", "registry ready s", "CPU s until ready"}, rows)
 	b.WriteString("\n## All KV of a region deleted\n\n")
 	report.Table(b, []string{"step", "region", "first key again s", "all keys s", "all served s", "writes", "writes/s", "router served less than 99 % for s"}, lost)
+}
+
+// after is a time that something took, less than 0 if it took too long.
+func after(v float64) string {
+	if v < 0 {
+		return fmt.Sprintf("> %.0f", settleTime.Seconds())
+	}
+	return f1(v)
 }
 
 func num(v float64) string  { return cell("%.0f", v) }

@@ -5,6 +5,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"testing"
@@ -39,40 +40,37 @@ type load struct {
 }
 
 // times are how long each thing lasts.
-type times struct{ warm, window, steady, storm time.Duration }
+type times struct{ warm, window, quiet, steady, storm time.Duration }
 
 const (
-	churn      = 1.0 / 60 // symbols that a client changes a second, in a steady crowd
-	stormShare = 0.1      // of all clients
+	kvConfirm  = 30 * time.Second // how often registry and router read all of KV anew: a part of what a bucket costs by itself
+	churn      = 1.0 / 60         // symbols that a client changes a second, in a steady crowd
+	stormShare = 0.1              // of all clients
 )
 
 var atSea = []string{"eu", "us", "ap"}
 
-// full is what results are made of. k is such that items stay some 60,000 a second: what two cores take that router,
-// nats-server and simulated edges share.
-func full(most int) (plans []plan, t times) {
-	for _, p := range []plan{
+// full is what results are made of: up to most buckets. k is such that items stay some 60,000 a second, which is what two
+// cores take that router, nats-server and simulated edges share.
+func full(most int) ([]plan, times) {
+	n := float64(most)
+	return []plan{
 		{name: "10 buckets", buckets: 10, empty: true, thin: 500, lives: true,
 			loads: []load{{5000, 1, 1}, {5000, 8, 1}, {1000, 1, 1}, {1000, 8, 1}}},
 		{name: "100 buckets", buckets: 100, thin: 100, lives: true,
 			loads: []load{{5000, 8, 1}, {5000, 32, 1}, {1000, 4, 1}, {5000, 16, 2}}},
-		{name: "1000 buckets", buckets: 1000, thin: 10, lives: true,
-			loads: []load{{5000, 64, 1}, {1000, 32, 1}}},
-		{name: "3 regions", buckets: 334, away: atSea, thin: 10, lives: true,
-			loads: []load{{5000, 96, 1}}},
-	} {
-		if p.buckets*max(1, len(p.away)) <= most+2 {
-			plans = append(plans, p)
-		}
-	}
-	return plans, times{warm: 2 * time.Second, window: 15 * time.Second, steady: 10 * time.Second, storm: 10 * time.Second}
+		{name: fmt.Sprintf("%d buckets", most), buckets: most, thin: 10_000 / n, lives: true,
+			loads: []load{{5000, math.Ceil(0.064 * n), 1}, {1000, math.Ceil(0.032 * n), 1}}},
+		{name: "3 regions", buckets: (most + len(atSea) - 1) / len(atSea), away: atSea, thin: 10_000 / n, lives: true,
+			loads: []load{{5000, math.Ceil(0.096 * n), 1}}},
+	}, times{warm: 2 * time.Second, window: 15 * time.Second, quiet: kvConfirm, steady: 10 * time.Second, storm: 10 * time.Second}
 }
 
 func short() ([]plan, times) {
 	return []plan{
 		{name: "10 buckets", buckets: 10, empty: true, thin: 500, lives: true, loads: []load{{5000, 1, 1}, {5000, 8, 1}, {5000, 8, 2}}},
 		{name: "3 regions", buckets: 3, away: atSea, loads: []load{{5000, 8, 1}}},
-	}, times{warm: 300 * time.Millisecond, window: 2 * time.Second, steady: time.Second, storm: time.Second}
+	}, times{warm: 300 * time.Millisecond, window: 2 * time.Second, quiet: 2 * time.Second, steady: time.Second, storm: time.Second}
 }
 
 // TestSim goes up in buckets, and prints what each step cost.
@@ -97,12 +95,16 @@ func TestSim(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	edge, err := readEdgeCosts("../load/results/latest.json")
+	if err != nil {
+		t.Fatal(err)
+	}
 	programs, err := stack.Build()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(programs.Remove)
-	r := &results{Began: time.Now(), Machine: machine, Rhythm: rhythm.source, TicksABatch: ticksABatch(rhythm.times), Market: newMarket(), rhythm: rhythm}
+	r := &results{Began: time.Now(), Machine: machine, Rhythm: rhythm.source, TicksABatch: ticksABatch(rhythm.times), Market: newMarket(), rhythm: rhythm, edge: edge}
 	for _, p := range plans {
 		if *onlyFlag != "" && *onlyFlag != p.name {
 			continue
@@ -116,7 +118,7 @@ func TestSim(t *testing.T) {
 		}
 	}
 	t.Log("\n" + r.markdown())
-	if *simFlag == "full" && *onlyFlag == "" && *bucketsFlag >= 1000 {
+	if *simFlag == "full" && *onlyFlag == "" {
 		if err := r.write("results"); err != nil {
 			t.Error(err)
 		}
@@ -204,7 +206,7 @@ func (s *simulation) load(l load) run {
 	out := run{load: l, Buckets: s.buckets()}
 	if l.Rate == 0 {
 		before := s.readAll()
-		pause(s.lasts.window)
+		pause(s.lasts.quiet)
 		out.Samples = s.since(before)
 		return out
 	}
@@ -316,10 +318,18 @@ func (s *simulation) steady() phase {
 	p.take(s.regions)
 	cancel()
 	_ = g.Wait()
-	for _, r := range s.regions {
-		r.awaitServed()
-	}
+	p.Settled = s.all(time.Now(), (*region).served)
 	return p
+}
+
+// all waits for something of each region, and gives the seconds since a time; less than 0 when it took too long.
+func (s *simulation) all(since time.Time, cond func(*region) bool) float64 {
+	for _, r := range s.regions {
+		if !within(settleTime, func() bool { return cond(r) }) {
+			return -1
+		}
+	}
+	return time.Since(since).Seconds()
 }
 
 // storm has a share of all clients leave their bucket and come to another of their region.
@@ -343,14 +353,8 @@ func (s *simulation) storm() phase {
 	peak := s.peakWrites()
 	_ = g.Wait()
 	p.Moved = time.Since(began).Seconds()
-	for _, r := range s.regions {
-		r.await("all symbols are served", func() bool { waiting, _ := r.open(); return waiting == 0 })
-	}
-	p.Served = time.Since(began).Seconds()
-	for _, r := range s.regions {
-		r.awaitServed()
-	}
-	p.Settled = time.Since(began).Seconds()
+	p.Served = s.all(began, func(r *region) bool { waiting, _ := r.open(); return waiting == 0 })
+	p.Settled = s.all(began, (*region).served)
 	p.Peak = peak()
 	p.Samples = s.since(before)
 	p.take(s.regions)
@@ -401,22 +405,14 @@ func (p *phase) take(regions []*region) {
 func (s *simulation) die() {
 	r := s.regions[0]
 	f := &s.step.Regions[0]
-	heard := func() (n int) {
-		for _, b := range r.crowd.buckets {
-			b.mu.Lock()
-			n += len(b.batch.numbers)
-			b.mu.Unlock()
-		}
-		return n
-	}
-	all := heard() + len(r.crowd.buckets)
+	heard := r.heard() + len(r.crowd.buckets)
 	r.Router.Kill()
 	began := time.Now()
 	r.Router.Start(strings.Fields(r.flags)...)
 	r.Router.AwaitReady()
 	f.RouterReady = time.Since(began).Seconds()
 	f.RouterReadyCPU = r.cpu(r.Router.PID())
-	r.await("each bucket has heard the new router", func() bool { return heard() >= all })
+	r.awaitHeard(heard)
 	f.RouterServes = time.Since(began).Seconds()
 
 	r.Registry.Kill()

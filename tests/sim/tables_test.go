@@ -22,7 +22,7 @@ func made(buckets int) step {
 		if l.Rate == 0 {
 			a[itemsWanted], a[batches] = 0, 10*n
 		}
-		a[routerCPU] = 5e-6*a[ticks] + 0.5e-6*a[itemsWanted] + 2e-6*a[batches] + 0.01*a[seconds]
+		a[routerCPU] = 5e-6*a[ticks] + 0.5e-6*a[itemsWanted] + 2e-6*a[batches] + (0.01+20e-6*n)*a[seconds]
 		a[natsCPU] = a[routerCPU]
 		s.Runs = append(s.Runs, run{load: l, Buckets: buckets, Samples: []sample{a}})
 	}
@@ -37,7 +37,7 @@ func TestResults(t *testing.T) {
 	r.Machine.Cores = 2
 	text := r.markdown()
 	for _, want := range []string{
-		"| router      | 5.00      | 0.500      | 2.00       | 10.0        |",
+		"| router      | 5.00      | 0.500      | 2.00       | 20.0                   | 10.0        |",
 		"| KV keys                         | 1.00  |",
 		"| KV writes in a steady crowd     | 1.00  |",
 		"something else ran beside",

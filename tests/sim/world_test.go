@@ -23,7 +23,13 @@ import (
 	"github.com/tickfan/tickfan/tests/stack"
 )
 
-const patience = 10 * time.Minute
+const (
+	patience = 10 * time.Minute
+
+	// settleTime is how long a crowd may take to be served after it has moved. A registry that cannot keep up is told, and
+	// is no reason to stop.
+	settleTime = 3 * time.Minute
+)
 
 // world is the home region, where ticks come from, and the regions with clients: home itself, or others.
 type world struct {
@@ -155,6 +161,7 @@ func (r *region) route(flush time.Duration, copies int) {
 		}
 		r.routers = append(r.routers, r.second)
 	}
+	heard := r.heard() + len(r.crowd.buckets)*copies
 	for _, s := range r.routers {
 		s.Start(flags...)
 	}
@@ -162,9 +169,23 @@ func (r *region) route(flush time.Duration, copies int) {
 		s.AwaitReady()
 	}
 	r.awaitServed()
-	if copies == 2 { // and until they no longer serve what the other does, too
-		pause(3 * time.Second)
+	r.awaitHeard(heard)
+}
+
+// heard is how many routers all buckets have heard, each counted as often as it was started.
+func (r *region) heard() (n int) {
+	for _, b := range r.crowd.buckets {
+		b.mu.Lock()
+		n += len(b.batch.numbers)
+		b.mu.Unlock()
 	}
+	return n
+}
+
+// awaitHeard waits until they have heard so many: the first batch of a router brings all that a bucket wants.
+func (r *region) awaitHeard(n int) {
+	r.w.t.Helper()
+	r.await("each bucket has heard its routers", func() bool { return r.heard() >= n })
 }
 
 // wishes is how many symbols all buckets ask for.
@@ -195,10 +216,13 @@ func (r *region) open() (waiting, unsettled int) {
 // awaitServed waits until nothing is on its way and the routers serve all wishes.
 func (r *region) awaitServed() {
 	r.w.t.Helper()
-	r.await("all interest is served", func() bool {
-		_, unsettled := r.open()
-		return unsettled == 0 && r.serves(r.wishes())
-	})
+	r.await("all interest is served", r.served)
+}
+
+// served tells whether nothing is on its way and the routers serve all wishes.
+func (r *region) served() bool {
+	_, unsettled := r.open()
+	return unsettled == 0 && r.serves(r.wishes())
 }
 
 func (r *region) serves(wishes int) bool {
@@ -210,17 +234,23 @@ func (r *region) serves(wishes int) bool {
 	return true
 }
 
-// await looks ten times a second, so that looking costs little.
-func (r *region) await(what string, cond func() bool) time.Duration {
+// await waits, and ends the test when it takes too long.
+func (r *region) await(what string, cond func() bool) {
 	r.w.t.Helper()
-	began := time.Now()
-	for !cond() {
-		if time.Since(began) > patience {
-			r.w.t.Fatalf("region %s: not within %s: %s", r.Name, patience, what)
+	if !within(patience, cond) {
+		r.w.t.Fatalf("region %s: not within %s: %s", r.Name, patience, what)
+	}
+}
+
+// within looks ten times a second, so that looking costs little.
+func within(limit time.Duration, cond func() bool) bool {
+	for began := time.Now(); !cond(); {
+		if time.Since(began) > limit {
+			return false
 		}
 		pause(100 * time.Millisecond)
 	}
-	return time.Since(began)
+	return true
 }
 
 func pause(d time.Duration) { <-time.After(d) }
