@@ -28,7 +28,9 @@ const (
 	routerCPU                    // seconds, of all routers
 	natsCPU
 	registryCPU
-	homeCPU // of home's nats-server, where that is another
+	homeCPU      // of home's nats-server, where that is another
+	linkMessages // from home
+	linkBytes
 	idleCPU // of the machine
 	seconds
 	figures
@@ -37,7 +39,7 @@ const (
 var figureNames = [figures]string{
 	"ticks", "batches", "items wanted", "items lingering", "items useless", "items doubled", "holes", "messages", "bytes",
 	"requests", "repeats", "answers", "newest", "writes", "leases", "client changes", "router cpu", "nats cpu", "registry cpu",
-	"home nats cpu", "idle cpu", "seconds",
+	"home nats cpu", "link messages", "link bytes", "idle cpu", "seconds",
 }
 
 // sample is all figures at one moment, or their growth between two.

@@ -181,7 +181,7 @@ func (r *results) standings(b *strings.Builder) {
 }
 
 func (r *results) ticks(b *strings.Builder, c *costs) {
-	var rows, into [][]string
+	var rows, into, links [][]string
 	for _, s := range r.Steps {
 		for _, run := range s.Runs {
 			for i, a := range run.Samples {
@@ -198,6 +198,9 @@ func (r *results) ticks(b *strings.Builder, c *costs) {
 				if run.Rate == 0 || buckets == 0 {
 					continue
 				}
+				if a[linkMessages] > 0 {
+					links = append(links, []string{s.Name, name, run.named(), f2(a[linkMessages] / a[ticks]), num(a[linkBytes] / a[ticks]), f2(a.rate(homeCPU)), num(a[linkBytes] / a[ticks] * marketRate * 8 / 1e3)})
+				}
 				edges := float64(s.Regions[i].Edges)
 				into = append(into, []string{s.Name, name, run.named(), num(a.rate(messages) / edges * k), f2(a.rate(bytes) / edges * k / 1e6),
 					f1(a[bytes] / a.allItems()), pct3(a[itemsWanted] / a.items()), pct3(a[itemsLingering] / a.items()), pct3(a[itemsUseless] / a.items()),
@@ -209,6 +212,11 @@ func (r *results) ticks(b *strings.Builder, c *costs) {
 	report.Table(b, []string{"step", "region", "load", "ticks/s x k", "items/s x k", "batches/s x k", "items a batch", "router CPU", "cores in real time", "us a tick", "us a batch", "us an item",
 		"nats-server CPU", "cores in real time", "machine idle", "ticks late ms", "batches lost"}, rows)
 	b.WriteString("\nAn item is a tick to one bucket. CPU is of one core. Cores in real time: the CPU without what a second costs by itself (see below), x k, and that again. The first load of the first step is without any bucket.\n")
+	if len(links) > 0 {
+		b.WriteString("\n## The link from home to each region\n\n")
+		report.Table(b, []string{"step", "region", "load", "messages a tick", "bytes a tick", "home's nats-server CPU", "Kbit/s at the market's rate"}, links)
+		b.WriteString("\nBy the counters of home's server: one message for the router, one for the mirror of TICKS, which has headers; beats, which are not stretched, count in.\n")
+	}
 	b.WriteString("\n## Into each edge\n\n")
 	report.Table(b, []string{"step", "region", "load", "NATS messages/s x k", "MB/s x k", "bytes an item", "wanted", "lingering", "useless", "useful", "second copies beside", "items of ticks x buckets"}, into)
 	b.WriteString("\nWith all clients sitting still; what their moving does to the useful share stands below. Bytes are payloads; NATS adds the subject and some 20 bytes a message. ")

@@ -4,6 +4,7 @@ package sim
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -36,6 +37,7 @@ type world struct {
 	t       *testing.T
 	market  *market
 	home    *stack.Region
+	monitor string // of home's server, host:port
 	regions []*region
 
 	publisher *nats.Conn
@@ -63,6 +65,7 @@ func newWorld(t *testing.T, p stack.Programs, m *market, away ...string) *world 
 	w := &world{t: t, market: m, dice: rand.New(rand.NewPCG(1, 5))}
 	all := stack.StartRegions(t, p, away...)
 	w.home = all[0]
+	w.monitor = w.home.Server.Await(`http monitor on (\S+)`)[0]
 	for _, r := range all {
 		r.Edge.Stop(syscall.SIGTERM) // simulated ones take its place
 	}
@@ -290,9 +293,37 @@ func (r *region) read() (s sample) {
 	s[natsCPU] = r.cpu(r.Server.PID())
 	s[registryCPU] = r.cpu(r.Registry.PID())
 	s[homeCPU] = r.cpu(r.w.home.Server.PID())
+	s[linkMessages], s[linkBytes] = r.link()
 	s[idleCPU] = r.idle()
 	s[seconds] = float64(clock()) / 1e9
 	return s
+}
+
+// link is what home's server says that it has sent to the region's.
+func (r *region) link() (messages, bytes float64) {
+	if r.Link == nil {
+		return 0, 0
+	}
+	_, body, err := stack.Get("http://" + r.w.monitor + "/leafz")
+	var is struct {
+		Leafs []struct {
+			Name     string  `json:"name"`
+			OutMsgs  float64 `json:"out_msgs"`
+			OutBytes float64 `json:"out_bytes"`
+		} `json:"leafs"`
+	}
+	if err == nil {
+		err = json.Unmarshal([]byte(body), &is)
+	}
+	if err != nil {
+		r.w.t.Errorf("read links: %v", err)
+	}
+	for _, l := range is.Leafs {
+		if l.Name == r.Name {
+			messages, bytes = messages+l.OutMsgs, bytes+l.OutBytes
+		}
+	}
+	return messages, bytes
 }
 
 func (r *region) cpu(pid int) float64 {
