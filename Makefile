@@ -57,11 +57,11 @@ bench-short: ## Run each benchmark for a moment and the load test small, so that
 chaos: ## Break a region of 12 processes again and again under 200 clients; FOR=10m SEED=<number>
 	@scripts/chaos.sh $(FOR) $(SEED)
 
-sim: ## A real registry and router under up to ten million simulated clients: what they cost, what it grows with
-	@go test -count=1 -v -timeout 1h -run '^TestSim$$' ./tests/sim -args -sim
+sim: ## Real registries and routers under up to ten million simulated clients, into tests/sim/results/; FEEDS=<folder>; 15 minutes
+	@scripts/sim.sh full
 
-sim-short: ## The same with 10 buckets
-	@go test -count=1 -v -timeout 10m -run '^TestSim$$' ./tests/sim -args -sim -buckets 10
+sim-short: ## The same with 10 buckets, for a moment
+	@scripts/sim.sh short
 
 chaos-short: ## A minute of it, always the same
 	@scripts/chaos.sh 1m 1

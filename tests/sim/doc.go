@@ -1,7 +1,9 @@
-// Package sim runs a real registry, router and nats-server under simulated edges: as many buckets as ten million clients
-// have, each wanting what 10,000 clients want whose symbols are drawn by Zipf's law. It reports what each part costs, and
-// what that grows with.
+// Package sim runs real nats-servers, registries and routers under simulated edges: as many buckets as ten million
+// clients have, of 10,000 clients each, whose symbols are drawn by Zipf's law. Every client and what it wants is there;
+// an edge is modelled as far as the registry and the routers see it. It reports what each part costs, and what that grows
+// with.
 //
-// The machine does not reach the ticks of a real market times a thousand buckets, so ticks are fewer, in bursts of
-// different lengths; the costs per tick, per item and per batch are fitted to what was measured.
+// No single machine reaches a market's ticks times a thousand buckets, so time is stretched: ticks come k times slower,
+// and the router's flush window is k times longer. A batch then holds what it would hold, and a tick, an item and a batch
+// cost what they would cost; there are k times fewer of them a second.
 package sim

@@ -5,39 +5,97 @@ package sim
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
+	"math"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/tickfan/tickfan/libs/natstest"
 	"github.com/tickfan/tickfan/proto/subject"
-	"github.com/tickfan/tickfan/proto/tick"
 	"github.com/tickfan/tickfan/tests/load/measure"
 	"github.com/tickfan/tickfan/tests/stack"
 )
 
-const (
-	patience = 5 * time.Minute
+// plan is what one step does: so many buckets in the home region, or in each of the others, and then one thing after the
+// other.
+type plan struct {
+	name    string
+	buckets int
+	away    []string
+	empty   bool // measures ticks that no bucket wants, first
+	loads   []load
+	thin    float64 // ticks a second while the crowd moves: the flush window is not stretched then
+	lives   bool    // has the crowd move, and processes and KV die
+}
 
-	// load is how many items a second the routers are given: what one core, beside nats-server and the edges, can take.
-	load   = 40_000
-	window = 10 * time.Second
+// load is ticks: Rate a second, K times slower, with the flush window stretched alike; so many routers serve each bucket.
+type load struct {
+	Rate   float64 `json:"rate"`
+	K      float64 `json:"k"`
+	Copies int     `json:"copies"`
+}
+
+// times are how long each thing lasts.
+type times struct{ warm, window, quiet, steady, storm time.Duration }
+
+const (
+	kvConfirm  = 30 * time.Second // how often registry and router read all of KV anew: a part of what a bucket costs by itself
+	churn      = 1.0 / 60         // symbols that a client changes a second, in a steady crowd
+	stormShare = 0.1              // of all clients
 )
 
-// bursts are the sizes in which ticks come together, within a router's flush window.
-var bursts = []int{1, 4, 16}
+var atSea = []string{"eu", "us", "ap"}
+
+// full is what results are made of: up to most buckets. k is such that items stay some 60,000 a second, which is what two
+// cores take that router, nats-server and simulated edges share.
+func full(most int) ([]plan, times) {
+	n := float64(most)
+	return []plan{
+		{name: "10 buckets", buckets: 10, empty: true, thin: 500, lives: true,
+			loads: []load{{5000, 1, 1}, {5000, 8, 1}, {1000, 1, 1}, {1000, 8, 1}}},
+		{name: "100 buckets", buckets: 100, thin: 100, lives: true,
+			loads: []load{{5000, 8, 1}, {5000, 32, 1}, {1000, 4, 1}, {5000, 16, 2}}},
+		{name: fmt.Sprintf("%d buckets", most), buckets: most, thin: 10_000 / n, lives: true,
+			loads: []load{{5000, math.Ceil(0.064 * n), 1}, {1000, math.Ceil(0.032 * n), 1}}},
+		{name: "3 regions", buckets: (most + len(atSea) - 1) / len(atSea), away: atSea, thin: 10_000 / n, lives: true,
+			loads: []load{{5000, math.Ceil(0.096 * n), 1}}},
+	}, times{warm: 2 * time.Second, window: 15 * time.Second, quiet: kvConfirm, steady: 10 * time.Second, storm: 10 * time.Second}
+}
+
+func short() ([]plan, times) {
+	return []plan{
+		{name: "10 buckets", buckets: 10, empty: true, thin: 500, lives: true, loads: []load{{5000, 1, 1}, {5000, 8, 1}, {5000, 8, 2}}},
+		{name: "3 regions", buckets: 3, away: atSea, loads: []load{{5000, 8, 1}}},
+	}, times{warm: 300 * time.Millisecond, window: 2 * time.Second, quiet: 2 * time.Second, steady: time.Second, storm: time.Second}
+}
 
 // TestSim goes up in buckets, and prints what each step cost.
 func TestSim(t *testing.T) {
-	if !*simFlag {
+	var plans []plan
+	var lasts times
+	switch *simFlag {
+	case "":
 		t.Skip("simulates nobody without -sim; see make sim")
+	case "full":
+		plans, lasts = full(*bucketsFlag)
+	case "short":
+		plans, lasts = short()
+	default:
+		t.Fatalf("-sim=%s: full or short", *simFlag)
 	}
 	machine, err := measure.Describe(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rhythm, err := readRhythm(os.Getenv("FEEDS"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	edge, err := readEdgeCosts("../load/results/latest.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,221 +104,348 @@ func TestSim(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(programs.Remove)
-	var all []step
-	for n := 10; n <= *bucketsFlag; n *= 10 {
-		t.Run(fmt.Sprintf("%d", n), func(t *testing.T) { all = append(all, simulate(t, programs, n)) })
-	}
-	if !t.Failed() {
-		t.Logf("%s, %d cores, %s, commit %s\n%s", machine.CPU, machine.Cores, machine.Go, machine.Commit, tables(all))
-	}
-}
-
-// step is what was measured with so many buckets.
-type step struct {
-	buckets  int
-	wishes   int           // pairs of bucket and symbol
-	keys     uint64        // of INTEREST
-	bytes    uint64        // that they take
-	join     time.Duration // until all interest stands in KV and is served
-	lost     time.Duration // the same after all of KV was deleted
-	router   time.Duration // from its start to ready
-	registry time.Duration
-	memory   int64 // of the router
-	runs     []run
-}
-
-// run is a window of ticks.
-type run struct {
-	burst                         int
-	ticks, items, batches, useful float64 // a second
-	bytes                         float64 // a second, into all edges
-	router, nats                  float64 // CPU, seconds a second
-}
-
-// world is a region without clients.
-type world struct {
-	t *testing.T
-	*stack.Cluster
-	market *market
-	counts counts
-	edges  []*edge
-	nc     *nats.Conn
-	js     jetstream.JetStream
-	dice   *rand.Rand
-	seq    map[subject.Symbol]uint64
-	count  uint64
-}
-
-func simulate(t *testing.T, programs stack.Programs, buckets int) step {
-	w := &world{t: t, market: newMarket(), dice: rand.New(rand.NewPCG(1, uint64(buckets))), seq: map[subject.Symbol]uint64{}}
-	w.Cluster = stack.StartCluster(t, stack.ClusterOptions{Programs: programs, Servers: 1, Registries: 1, Routers: 1, Ingests: 1})
-	w.nc = w.Servers[0].Connect(t)
-	var err error
-	if w.js, err = jetstream.New(w.nc); err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range w.market.symbols {
-		w.publish(s)
-	}
-	s := step{buckets: buckets}
-
-	began := time.Now()
-	for n := 0; n*bucketsOfEdge < buckets; n++ {
-		w.edges = append(w.edges, startEdge(t, w.URLs(), n, min(bucketsOfEdge, buckets-n*bucketsOfEdge), w.market, &w.counts))
-	}
-	var g errgroup.Group
-	for _, e := range w.edges {
-		for _, b := range e.buckets {
-			s.wishes += len(b.wants)
+	r := &results{Began: time.Now(), Machine: machine, Rhythm: rhythm.source, TicksABatch: ticksABatch(rhythm.times), Market: newMarket(), rhythm: rhythm, edge: edge}
+	for _, p := range plans {
+		if *onlyFlag != "" && *onlyFlag != p.name {
+			continue
 		}
-		g.Go(func() error { return e.announce(t.Context()) })
+		if !t.Run(strings.ReplaceAll(p.name, " ", "-"), func(t *testing.T) {
+			s := &simulation{world: newWorld(t, programs, r.Market, p.away...), plan: p, lasts: lasts, rhythm: rhythm}
+			s.run()
+			r.Steps = append(r.Steps, s.step)
+		}) {
+			r.Failed = append(r.Failed, p.name)
+		}
 	}
-	if err := g.Wait(); err != nil {
-		t.Fatal(err)
+	t.Log("\n" + r.markdown())
+	if *simFlag == "full" && *onlyFlag == "" {
+		if err := r.write("results"); err != nil {
+			t.Error(err)
+		}
 	}
-	w.served(s.wishes)
-	s.join = time.Since(began)
-	t.Logf("%d buckets want %d symbols each in the mean; all is served after %s", buckets, s.wishes/buckets, s.join)
-	s.keys, s.bytes = w.interest()
+}
 
-	for _, burst := range bursts {
-		s.runs = append(s.runs, w.measure(burst))
-		t.Logf("%+v", s.runs[len(s.runs)-1])
-	}
-	if s.memory, err = measure.RSS(w.Routers[0].PID()); err != nil {
-		t.Fatal(err)
-	}
+// simulation is one step under way.
+type simulation struct {
+	*world
+	plan   plan
+	lasts  times
+	rhythm *rhythm
+	step   step
+}
 
-	restart := func(n *stack.Node) time.Duration {
-		n.Kill()
-		began := time.Now()
-		n.Start()
-		n.AwaitReady()
-		return time.Since(began)
+func (s *simulation) run() {
+	began := time.Now()
+	defer s.disconnect()
+	s.step = step{Name: s.plan.name}
+	log := func(what string, v any) {
+		s.t.Logf("%s, %.0f s: %s: %+v", s.plan.name, time.Since(began).Seconds(), what, v)
 	}
-	s.router = restart(w.Routers[0])
-	w.served(s.wishes)
-	s.registry = restart(w.Registries[0])
+	if s.plan.empty {
+		s.step.Runs = append(s.step.Runs, s.load(load{Rate: marketRate, K: 1, Copies: 1}))
+	}
+	for _, r := range s.regions {
+		r.route(window, 1)
+		r.join(s.plan.buckets)
+	}
+	s.join()
+	log("joined", s.step.Regions)
+	s.step.Runs = append(s.step.Runs, s.load(load{K: 1, Copies: 1})) // nothing but empty batches
+	for _, l := range s.plan.loads {
+		s.step.Runs = append(s.step.Runs, s.load(l))
+		log("load", s.step.Runs[len(s.step.Runs)-1])
+	}
+	for i, r := range s.regions {
+		f := &s.step.Regions[i]
+		f.RouterMemory, f.RegistryMemory, f.ServerMemory = r.rss(r.Router), r.rss(r.Registry), r.rss(r.Server)
+		r.route(window, 1)
+	}
+	if s.plan.lives {
+		s.step.Steady = s.steady()
+		log("steady", s.step.Steady)
+		s.step.Storm = s.storm()
+		log("storm", s.step.Storm)
+		s.die()
+		log("deaths", s.step.Regions[0])
+	}
+	s.step.Took = time.Since(began).Seconds()
+}
 
-	if err := w.js.DeleteKeyValue(t.Context(), subject.KVInterest); err != nil {
-		t.Fatal(err)
+type process interface{ PID() int }
+
+func (r *region) rss(p process) int64 {
+	n, err := measure.RSS(p.PID())
+	if err != nil {
+		r.w.t.Fatal(err)
+	}
+	return n
+}
+
+// join connects all edges at once, which tell the registry all that they want.
+func (s *simulation) join() {
+	before := s.readAll()
+	began := time.Now()
+	s.connect()
+	s.step.Regions = make([]standing, len(s.regions))
+	for i, r := range s.regions {
+		r.awaitServed()
+		f := &s.step.Regions[i]
+		*f = standing{Name: r.Name, Buckets: len(r.crowd.buckets), Edges: len(r.edges), Wishes: r.wishes(), Joined: time.Since(began).Seconds()}
+		f.Join = r.read().since(before[i])
+		st := r.stream(subject.KVInterest)
+		f.Keys, f.Bytes = st.NumSubjects, st.Bytes
+	}
+}
+
+// load plays ticks for a while, and measures.
+func (s *simulation) load(l load) run {
+	for _, r := range s.regions {
+		r.route(time.Duration(l.K*float64(window)), l.Copies)
+		r.counts.takeServed()
+	}
+	out := run{load: l, Buckets: s.buckets()}
+	if l.Rate == 0 {
+		before := s.readAll()
+		pause(s.lasts.quiet)
+		out.Samples = s.since(before)
+		return out
+	}
+	rhythm := s.rhythm.at(l.Rate)
+	length := func(d time.Duration) time.Duration { return time.Duration(float64(d) / l.K) }
+	s.play(s.t.Context(), rhythm.sample(length(s.lasts.warm)), l.K, s.lasts.warm)
+	before := s.readAll()
+	out.Late = s.play(s.t.Context(), rhythm.sample(length(s.lasts.window)), l.K, s.lasts.window)
+	out.Samples = s.since(before)
+	return out
+}
+
+func (s *simulation) buckets() (n int) {
+	for _, r := range s.regions {
+		n += len(r.crowd.buckets)
+	}
+	return n
+}
+
+// play publishes ticks at these times, k times slower, and returns when it has lasted so long, or when ctx ends: by how
+// much the ticks were late in the mean.
+func (w *world) play(ctx context.Context, times []time.Duration, k float64, lasts time.Duration) (late time.Duration) {
+	reply := nats.NewInbox() // nobody hears the answers: they cost the server the same
+	began := time.Now()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	wait := func(until time.Duration) bool {
+		if d := until - time.Since(began); d > 0 {
+			timer.Reset(d)
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+				return false
+			}
+		}
+		return ctx.Err() == nil
+	}
+	var sum time.Duration
+	for _, t := range times {
+		at := time.Duration(float64(t) * k)
+		if !wait(at) {
+			return 0
+		}
+		sum += time.Since(began) - at
+		w.publish(w.market.draw(w.dice), reply)
+	}
+	wait(lasts)
+	return sum / time.Duration(max(1, len(times)))
+}
+
+// playOn publishes thinned ticks until the returned func is called.
+func (s *simulation) playOn() (stop func()) {
+	ctx, cancel := context.WithCancel(s.t.Context())
+	var g errgroup.Group
+	rhythm := s.rhythm.at(s.plan.thin)
+	g.Go(func() error {
+		for ctx.Err() == nil {
+			s.play(ctx, rhythm.times, 1, 0)
+		}
+		return nil
+	})
+	return func() { cancel(); _ = g.Wait() }
+}
+
+// every calls do so many times a second until ctx ends, or most times. Where the machine is too slow for it, it does less
+// in a second.
+func every(ctx context.Context, rate float64, most int, do func(now int64)) {
+	const each = 10 * time.Millisecond
+	ticker := time.NewTicker(each)
+	defer ticker.Stop()
+	behind := 0.0
+	last := time.Now()
+	for done := 0; done < most; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		now := time.Now()
+		behind += min(now.Sub(last), 5*each).Seconds() * rate
+		last = now
+		for ; behind >= 1 && done < most; behind-- {
+			do(clock())
+			done++
+		}
+	}
+}
+
+// steady has each client change a symbol a minute.
+func (s *simulation) steady() phase {
+	stop := s.playOn()
+	defer stop()
+	ctx, cancel := context.WithCancel(s.t.Context())
+	defer cancel()
+	var g errgroup.Group
+	for _, r := range s.regions {
+		g.Go(func() error {
+			every(ctx, churn*clients*float64(len(r.crowd.buckets)), 1<<62, r.crowd.change)
+			return nil
+		})
+	}
+	pause(linger + s.lasts.warm) // until what lingers is let go as fast as it comes
+	for _, r := range s.regions {
+		r.counts.takeServed()
+	}
+	before := s.readAll()
+	pause(s.lasts.steady)
+	p := phase{Samples: s.since(before)}
+	p.take(s.regions)
+	cancel()
+	_ = g.Wait()
+	p.Settled = s.all(time.Now(), (*region).served)
+	return p
+}
+
+// all waits for something of each region, and gives the seconds since a time; less than 0 when it took too long.
+func (s *simulation) all(since time.Time, cond func(*region) bool) float64 {
+	for _, r := range s.regions {
+		if !within(settleTime, func() bool { return cond(r) }) {
+			return -1
+		}
+	}
+	return time.Since(since).Seconds()
+}
+
+// storm has a share of all clients leave their bucket and come to another of their region.
+func (s *simulation) storm() phase {
+	stop := s.playOn()
+	defer stop()
+	for _, r := range s.regions {
+		r.counts.takeServed()
+	}
+	before := s.readAll()
+	began := time.Now()
+	p := phase{Clients: int(stormShare * clients * float64(s.buckets()))}
+	var g errgroup.Group
+	for _, r := range s.regions {
+		n := int(stormShare * clients * float64(len(r.crowd.buckets)))
+		g.Go(func() error {
+			every(s.t.Context(), float64(n)/s.lasts.storm.Seconds(), n, r.crowd.move)
+			return nil
+		})
+	}
+	peak := s.peakWrites()
+	_ = g.Wait()
+	p.Moved = time.Since(began).Seconds()
+	p.Served = s.all(began, func(r *region) bool { waiting, _ := r.open(); return waiting == 0 })
+	p.Settled = s.all(began, (*region).served)
+	p.Peak = peak()
+	p.Samples = s.since(before)
+	p.take(s.regions)
+	return p
+}
+
+// peakWrites watches how many writes all regions' INTEREST takes in a second, until the returned func is called.
+func (s *simulation) peakWrites() func() float64 {
+	done, most := make(chan struct{}), make(chan float64)
+	go func() {
+		ticker := time.NewTicker(time.Second)
+		defer ticker.Stop()
+		read := func() (n uint64) {
+			for _, r := range s.regions {
+				n += r.stream(subject.KVInterest).LastSeq
+			}
+			return n
+		}
+		top, last, at := 0.0, read(), time.Now()
+		for {
+			select {
+			case <-done:
+				most <- top
+				return
+			case <-ticker.C:
+			}
+			n, now := read(), time.Now()
+			top = max(top, float64(n-last)/now.Sub(at).Seconds())
+			last, at = n, now
+		}
+	}()
+	return func() float64 { close(done); return <-most }
+}
+
+// take notes how long symbols waited.
+func (p *phase) take(regions []*region) {
+	all := hdrhistogram.New(1, time.Hour.Microseconds(), 3)
+	for _, r := range regions {
+		all.Merge(r.counts.takeServed())
+	}
+	p.Symbols = all.TotalCount()
+	if p.Symbols > 0 {
+		p.P50, p.P99 = float64(all.ValueAtQuantile(50))/1000, float64(all.ValueAtQuantile(99))/1000
+	}
+}
+
+// die kills the router and the registry of the first region, and deletes its KV.
+func (s *simulation) die() {
+	r := s.regions[0]
+	f := &s.step.Regions[0]
+	heard := r.heard() + len(r.crowd.buckets)
+	r.Router.Kill()
+	began := time.Now()
+	r.Router.Start(strings.Fields(r.flags)...)
+	r.Router.AwaitReady()
+	f.RouterReady = time.Since(began).Seconds()
+	f.RouterReadyCPU = r.cpu(r.Router.PID())
+	r.awaitHeard(heard)
+	f.RouterServes = time.Since(began).Seconds()
+
+	r.Registry.Kill()
+	began = time.Now()
+	r.Registry.Start()
+	r.Registry.AwaitReady()
+	f.RegistryReady = time.Since(began).Seconds()
+	f.RegistryReadyCPU = r.cpu(r.Registry.PID())
+
+	wishes := r.wishes()
+	for _, store := range []string{subject.KVInterest, subject.KVEdges, subject.KVLeader} {
+		if err := r.js.DeleteKeyValue(s.t.Context(), store); err != nil && store != subject.KVLeader { // LEADER is at home alone
+			s.t.Fatal(fmt.Errorf("delete KV store %s: %w", store, err))
+		}
 	}
 	began = time.Now()
-	natstest.Eventually(t, patience, func() bool { keys, _ := w.interest(); return keys >= s.keys }, "all interest stands in KV again")
-	w.served(s.wishes)
-	s.lost = time.Since(began)
-	t.Logf("router ready after %s, registry after %s, lost KV back after %s", s.router, s.registry, s.lost)
-	for _, e := range w.edges {
-		e.end()
-	}
-	return s
-}
-
-// served waits until the router serves all wishes.
-func (w *world) served(wishes int) {
-	w.t.Helper()
-	natstest.Eventually(w.t, patience, func() bool { return int(w.Routers[0].Metric("tickfan_router_interest_symbols")) == wishes }, "the router serves %d wishes", wishes)
-}
-
-func (w *world) interest() (keys, bytes uint64) {
-	ctx, cancel := context.WithTimeout(w.t.Context(), 5*time.Second)
-	defer cancel()
-	stream, err := w.js.Stream(ctx, "KV_"+subject.KVInterest)
-	if err != nil {
-		return 0, 0
-	}
-	state := stream.CachedInfo().State
-	return state.NumSubjects, state.Bytes
-}
-
-// publish sends a tick as ingest does.
-func (w *world) publish(s subject.Symbol) {
-	w.seq[s]++
-	w.count++
-	price := tick.NewDecimal(w.seq[s]+6412300, 2)
-	t := tick.Tick{Symbol: s, Position: tick.Position{Epoch: 1, Seq: w.seq[s]}, At: time.Now().UnixMicro(),
-		Quote: tick.Quote{Price: price, Bid: price, Ask: price, Size: tick.NewDecimal(w.seq[s], 4), TS: time.Now().UnixMicro()}}
-	if err := w.nc.Publish(subject.Ticks(s), t.Append(nil)); err != nil {
-		w.t.Fatal(err)
-	}
-}
-
-// measure publishes bursts for a while.
-func (w *world) measure(burst int) run {
-	buckets := 0
-	for _, e := range w.edges {
-		buckets += len(e.buckets)
-	}
-	pause := time.Duration(float64(time.Second) * float64(burst) * float64(buckets) / load)
-	cpu := func(pid int) time.Duration {
-		d, err := measure.CPU(pid)
-		if err != nil {
-			w.t.Fatal(err)
+	last := began
+	r.await("all interest stands in KV again and is served", func() bool {
+		st := r.stream(subject.KVInterest)
+		if f.LostMade == 0 && st.NumSubjects > 0 {
+			f.LostMade = time.Since(began).Seconds()
 		}
-		return d
-	}
-	one := func(end time.Time) (n int) {
-		for next := time.Now(); next.Before(end); next = next.Add(pause) {
-			<-time.After(time.Until(next))
-			for range burst {
-				w.publish(w.market.draw(w.dice))
-				n++
-			}
-			_ = w.nc.Flush() // a burst leaves at once
+		if f.LostKV == 0 && st.NumSubjects >= f.Keys {
+			f.LostKV = time.Since(began).Seconds()
 		}
-		return n
-	}
-	one(time.Now().Add(time.Second)) // warm
-	c := &w.counts
-	began := time.Now()
-	items, batches, useless, bytes := c.items.Load(), c.batches.Load(), c.useless.Load(), c.bytes.Load()
-	router, server := cpu(w.Routers[0].PID()), cpu(w.Servers[0].PID())
-	ticks := one(began.Add(window))
-	took := time.Since(began).Seconds()
-	r := run{burst: burst,
-		ticks:   float64(ticks) / took,
-		items:   float64(c.items.Load()-items) / took,
-		batches: float64(c.batches.Load()-batches) / took,
-		bytes:   float64(c.bytes.Load()-bytes) / took,
-		router:  (cpu(w.Routers[0].PID()) - router).Seconds() / took,
-		nats:    (cpu(w.Servers[0].PID()) - server).Seconds() / took,
-	}
-	if r.items > 0 {
-		r.useful = 1 - float64(c.useless.Load()-useless)/took/r.items
-	}
-	return r
-}
-
-func tables(all []step) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%d clients a bucket with %d of %d symbols each, Zipf %.1f\n\n", clients, eachClient, marketSymbols, zipf)
-	b.WriteString("| buckets | clients | wishes a bucket | KV keys a bucket | KV bytes a bucket | all served after | router ready | its memory | registry ready | KV lost, back after |\n|---|---|---|---|---|---|---|---|---|---|\n")
-	for _, s := range all {
-		n := float64(s.buckets)
-		fmt.Fprintf(&b, "| %d | %d | %.0f | %.1f | %.0f | %.1f s | %.2f s | %.0f MB | %.2f s | %.1f s |\n", s.buckets, s.buckets*clients, float64(s.wishes)/n,
-			float64(s.keys)/n, float64(s.bytes)/n, s.join.Seconds(), s.router.Seconds(), float64(s.memory)/1e6, s.registry.Seconds(), s.lost.Seconds())
-	}
-	b.WriteString("\n| buckets | burst | ticks/s | items/s | batches/s | ticks a batch | useful | bytes/s an edge | router CPU | an item | nats-server CPU | a batch |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n")
-	var x [][]float64
-	var y []float64
-	for _, s := range all {
-		for _, r := range s.runs {
-			edges := float64((s.buckets + bucketsOfEdge - 1) / bucketsOfEdge)
-			fmt.Fprintf(&b, "| %d | %d | %.0f | %.0f | %.0f | %.2f | %.2f %% | %.0f | %.1f %% | %.2f us | %.1f %% | %.2f us |\n", s.buckets, r.burst, r.ticks, r.items, r.batches,
-				r.items/r.batches, 100*r.useful, r.bytes/edges, 100*r.router, 1e6*r.router/r.items, 100*r.nats, 1e6*r.nats/r.batches)
-			x = append(x, []float64{r.ticks, r.items, r.batches, 1})
-			y = append(y, r.router)
+		now := time.Now()
+		if r.Router.Metric("tickfan_router_interest_symbols") < 0.99*float64(wishes) {
+			f.LostDark += now.Sub(last).Seconds()
 		}
-	}
-	if len(all) < 2 { // too few to tell one cost from another
-		return b.String()
-	}
-	f := fit(x, y)
-	fmt.Fprintf(&b, "\nRouter CPU, fitted: %.2f us a tick + %.3f us an item + %.2f us a batch + %.1f ms a second.\n", 1e6*f[0], 1e6*f[1], 1e6*f[2], 1e3*f[3])
-	first, last := all[0], all[len(all)-1]
-	x1, x2 := float64(first.buckets), float64(last.buckets)
-	fmt.Fprintf(&b, "From %d to %d buckets these grow with the power of buckets: KV keys %.2f, KV bytes %.2f, router's start %.2f.\n", first.buckets, last.buckets,
-		slope(x1, float64(first.keys), x2, float64(last.keys)), slope(x1, float64(first.bytes), x2, float64(last.bytes)),
-		slope(x1, first.router.Seconds(), x2, last.router.Seconds()))
-	return b.String()
+		last = now
+		_, unsettled := r.open()
+		return f.LostKV > 0 && unsettled == 0 && r.serves(wishes)
+	})
+	f.LostServed = time.Since(began).Seconds()
+	f.LostWrites = r.stream(subject.KVInterest).LastSeq
 }

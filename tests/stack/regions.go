@@ -90,6 +90,9 @@ func (r *Region) service(name, command string, flags ...string) *Service {
 // NewEdge makes one more edge, which is not started yet.
 func (r *Region) NewEdge(name string) *Service { return r.service(name, "edge", "--name", name) }
 
+// NewRouter makes one more router, which is not started yet.
+func (r *Region) NewRouter(name string) *Service { return r.service(name, "router") }
+
 func (r *Region) services() []*Service {
 	all := []*Service{r.Registry, r.Router, r.Edge}
 	if r.Ingest != nil {

@@ -26,17 +26,18 @@ func newService(t testing.TB, p Programs, name, command, nats string, args ...st
 	return &Service{Process: newProcess(t, name, p.Path(command), args...), edge: command == "edge"}
 }
 
-// Start runs it and waits until its ports are open. It comes back where it was: an edge's clients find it again.
-func (s *Service) Start() {
+// Start runs it, with more flags, and waits until its ports are open. It comes back where it was: an edge's clients find
+// it again.
+func (s *Service) Start(more ...string) {
 	s.t.Helper()
-	var listen []string
 	if s.edge {
-		listen = []string{"--listen", "127.0.0.1:0"}
+		listen := "127.0.0.1:0"
 		if s.listen != "" {
-			listen[1] = s.listen
+			listen = s.listen
 		}
+		more = append([]string{"--listen", listen}, more...)
 	}
-	s.Process.Start(listen...)
+	s.Process.Start(more...)
 	s.ops = s.Await(`msg="ops is listening" .*addr=(\S+)`)[0]
 }
 

@@ -23,11 +23,11 @@ func (r *Report) Markdown() string {
 			rows = append(rows, []string{s.ID, t.What, t.Want, t.Got, string(t.State)})
 		}
 	}
-	table(&b, []string{"scenario", "figure", "wanted", "measured", "reached"}, rows)
+	Table(&b, []string{"scenario", "figure", "wanted", "measured", "reached"}, rows)
 	for _, s := range r.Scenarios {
 		fmt.Fprintf(&b, "\n## %s: %s\n\n", s.ID, s.Title)
 		if len(s.Rows) > 0 {
-			table(&b, s.Head, s.Rows)
+			Table(&b, s.Head, s.Rows)
 		}
 		for i, n := range s.Notes {
 			if i > 0 || len(s.Rows) > 0 {
@@ -39,8 +39,8 @@ func (r *Report) Markdown() string {
 	return b.String()
 }
 
-// table writes one in Markdown, its columns padded so that it can be read as it is.
-func table(b *strings.Builder, head []string, rows [][]string) {
+// Table writes one in Markdown, its columns padded so that it can be read as it is.
+func Table(b *strings.Builder, head []string, rows [][]string) {
 	width := make([]int, len(head))
 	for _, row := range append([][]string{head}, rows...) {
 		for i, cell := range row {
