@@ -155,14 +155,14 @@ func (f *Follower) Run(ctx context.Context) error {
 		if stop != nil && f.isOver() {
 			end()
 		}
-		if stop == nil && epoch != 0 {
+		switch {
+		case stop != nil && n%lookEvery == 0:
+			f.look()
+		case stop == nil && epoch != 0: // what came to stand meanwhile is heard before the next look
 			var err error
 			if stop, err = f.follow(ctx); err != nil && ctx.Err() == nil {
 				f.faults.Warn("follow", "TICKS cannot be followed; trying again", "error", err)
 			}
-		}
-		if stop != nil && n%lookEvery == 0 { // else nothing is known of what stands
-			f.look()
 		}
 	}
 }
@@ -320,7 +320,7 @@ func (f *Follower) expire() {
 func (f *Follower) isLate(s subject.Symbol, p tick.Position, now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.stands[s].last == p {
+	if last := f.stands[s].last; !p.After(last) { // one after it is another leader's, of whom we are about to hear
 		delete(f.tries, s)
 		return false
 	}
