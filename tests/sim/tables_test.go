@@ -28,7 +28,8 @@ func made(buckets int) step {
 	}
 	var a sample
 	a[seconds], a[writes], a[requests], a[itemsWanted] = 10, 10*n, 10*n, 100
-	s.Steady, s.Storm = phase{Samples: []sample{a}}, phase{Clients: 1000 * buckets, Samples: []sample{a}}
+	a[clientChanges] = 300 * n
+	s.Steady, s.Storm = phase{Each: 60, Samples: []sample{a}}, phase{Clients: 1000 * buckets, Samples: []sample{a}}
 	return s
 }
 
