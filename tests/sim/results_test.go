@@ -18,6 +18,7 @@ import (
 
 // results are all that was measured.
 type results struct {
+	Most        int             `json:"most"`             // buckets
 	Failed      []string        `json:"failed,omitempty"` // steps that did not end
 	Began       time.Time       `json:"began"`
 	Machine     measure.Machine `json:"machine"`
@@ -138,8 +139,8 @@ func (r *results) write(dir string) error {
 
 func (r *results) markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Simulation\n\n`make sim`, %s\n\n- CPU: %s, %d cores, which all processes and the simulated edges share\n- memory: %.1f GB\n- kernel: %s\n- Go: %s\n- commit: %s\n- load average before: %s\n",
-		r.Began.UTC().Format(time.DateOnly), r.Machine.CPU, r.Machine.Cores, float64(r.Machine.Memory)/1e9, r.Machine.Kernel, r.Machine.Go, r.Machine.Commit, r.Machine.Busy)
+	fmt.Fprintf(&b, "# Simulation\n\n`make sim`, at most %d buckets, %s\n\n- CPU: %s, %d cores, which all processes and the simulated edges share\n- memory: %.1f GB\n- kernel: %s\n- Go: %s\n- commit: %s\n- load average before: %s\n",
+		r.Most, r.Began.UTC().Format(time.DateOnly), r.Machine.CPU, r.Machine.Cores, float64(r.Machine.Memory)/1e9, r.Machine.Kernel, r.Machine.Go, r.Machine.Commit, r.Machine.Busy)
 	fmt.Fprintf(&b, "- clients: %d a bucket, %d buckets an edge; each wants %d of %d symbols, drawn by Zipf %.1f; symbols tick by the same law\n", clients, bucketsOfEdge, eachClient, marketSymbols, zipf)
 	fmt.Fprintf(&b, "- ticks: %s, sped up to %.0f a second: %.1f ticks a batch at a flush window of %s\n", r.Rhythm, marketRate, r.TicksABatch, window)
 	if len(r.Failed) > 0 {
@@ -149,8 +150,9 @@ func (r *results) markdown() string {
 		fmt.Fprintf(&b, "\n**The machine was idle for %s only, in the mean of the loads: something else ran beside, or it was too slow for them.** CPU is too high then, and all that takes time takes too long.\n", pct(idle))
 	}
 	b.WriteString("\nTime is stretched by k: ticks come k times slower and the flush window is k times longer. \"x k\" is what it would be in real time.\n")
-	r.standings(&b)
 	c := r.fit()
+	r.reach(&b, c)
+	r.standings(&b)
 	r.ticks(&b, c)
 	r.grows(&b, c)
 	r.crowds(&b)

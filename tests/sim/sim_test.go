@@ -107,7 +107,7 @@ func TestSim(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(programs.Remove)
-	r := &results{Began: time.Now(), Machine: machine, Rhythm: rhythm.source, TicksABatch: ticksABatch(rhythm.times), Market: newMarket(), rhythm: rhythm, edge: edge}
+	r := &results{Began: time.Now(), Most: *bucketsFlag, Machine: machine, Rhythm: rhythm.source, TicksABatch: ticksABatch(rhythm.times), Market: newMarket(), rhythm: rhythm, edge: edge}
 	for _, p := range plans {
 		if *onlyFlag != "" && *onlyFlag != p.name {
 			continue
