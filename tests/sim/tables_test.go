@@ -48,7 +48,7 @@ func TestResults(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
 	}
-	if strings.Contains(text, "| no ") {
+	if strings.Contains(text, "| no       |") {
 		t.Errorf("something is missed in\n%s", text)
 	}
 	if strings.Contains(text, "NaN") || strings.Contains(text, "Inf") {
