@@ -212,6 +212,9 @@ func (b *bucket) newestLocked(p []byte, now int64) {
 	}
 }
 
+// clock is the time of all that is modelled, in nanoseconds.
+func clock() int64 { return time.Now().UnixNano() }
+
 // check does what is due four times a second, as a bucket's worker does.
 func (e *edge) check(ctx context.Context) {
 	ticker := time.NewTicker(checkEvery)

@@ -170,6 +170,7 @@ func (in *interest) appendPart(b []byte, p int, now int64) (_ []byte, digest uin
 				in.symbols++
 			} else {
 				in.symbols--
+				in.forgetAsked(s) // nobody waits any more
 			}
 		}
 		if want {
@@ -351,6 +352,24 @@ func TestInterestIsQuietInASteadyCrowd(t *testing.T) {
 	c := in.next(testBucket, 10+int64(linger)+int64(confirmTime))
 	if r := c.request(t); len(r.Parts) != 1 || len(r.Parts[in.m.part[7]]) != 0 || in.wants(7) != itemsUseless {
 		t.Errorf("it is not let go: %+v", r)
+	}
+}
+
+// A symbol that was let go before any router confirmed it leaves nothing behind.
+func TestInterestForgetsWhoWaited(t *testing.T) {
+	in, _ := testInterest()
+	in.add(0, 1)
+	in.next(testBucket, 1)
+	in.remove(0, 2)
+	now := 2 + int64(linger)
+	in.sweep(now)
+	c := in.next(testBucket, now) // unconfirmed for long: the next one takes its place
+	if r := c.request(t); r.Number != 2 || len(r.Parts[in.m.part[0]]) != 0 {
+		t.Fatalf("%+v", r)
+	}
+	in.settle(t, c, now)
+	if in.next(testBucket, now) != nil || !in.settled() {
+		t.Errorf("not settled: %d wait", in.waiting)
 	}
 }
 

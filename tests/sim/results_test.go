@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 
 // results are all that was measured.
 type results struct {
+	Most        int             `json:"most"`             // buckets
 	Failed      []string        `json:"failed,omitempty"` // steps that did not end
 	Began       time.Time       `json:"began"`
 	Machine     measure.Machine `json:"machine"`
@@ -76,15 +78,23 @@ type run struct {
 
 // phase is a window in which the crowd moved, by region.
 type phase struct {
-	Clients int      `json:"clients"` // that moved
-	Moved   float64  `json:"moved"`   // seconds until the last of them had
-	Served  float64  `json:"served"`  // until all that they want was
-	Settled float64  `json:"settled"` // until nothing lingered either; of a steady crowd from its end on; less than 0: too long
-	Peak    float64  `json:"peak"`    // writes a second
-	Symbols int64    `json:"symbols"` // that buckets asked for
-	P50     float64  `json:"p50"`     // how long these waited to be served, milliseconds
+	Each    float64  `json:"each,omitempty"` // seconds in which a client changed a symbol
+	Clients int      `json:"clients"`        // that moved
+	Moved   float64  `json:"moved"`          // seconds until the last of them had
+	Served  float64  `json:"served"`         // until all that they want was
+	Settled float64  `json:"settled"`        // until nothing lingered either; of a steady crowd from its end on; less than 0: too long
+	Peak    float64  `json:"peak"`           // writes a second
+	Symbols int64    `json:"symbols"`        // that buckets asked for
+	P50     float64  `json:"p50"`            // how long these waited to be served, milliseconds
 	P99     float64  `json:"p99"`
 	Samples []sample `json:"samples"`
+}
+
+// minutely is how many writes a second a steady crowd would make if each client changed a symbol a minute: what lingers
+// and comes back is too little to make it another share.
+func (p *phase) minutely(samples []sample) float64 {
+	a := sum(samples)
+	return a.rate(writes) * p.Each / 60
 }
 
 // MarshalJSON names the figures.
@@ -129,8 +139,8 @@ func (r *results) write(dir string) error {
 
 func (r *results) markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Simulation\n\n`make sim`, %s\n\n- CPU: %s, %d cores, which all processes and the simulated edges share\n- memory: %.1f GB\n- kernel: %s\n- Go: %s\n- commit: %s\n- load average before: %s\n",
-		r.Began.UTC().Format(time.DateOnly), r.Machine.CPU, r.Machine.Cores, float64(r.Machine.Memory)/1e9, r.Machine.Kernel, r.Machine.Go, r.Machine.Commit, r.Machine.Busy)
+	fmt.Fprintf(&b, "# Simulation\n\n`make sim`, at most %d buckets, %s\n\n- CPU: %s, %d cores, which all processes and the simulated edges share\n- memory: %.1f GB\n- kernel: %s\n- Go: %s\n- commit: %s\n- load average before: %s\n",
+		r.Most, r.Began.UTC().Format(time.DateOnly), r.Machine.CPU, r.Machine.Cores, float64(r.Machine.Memory)/1e9, r.Machine.Kernel, r.Machine.Go, r.Machine.Commit, r.Machine.Busy)
 	fmt.Fprintf(&b, "- clients: %d a bucket, %d buckets an edge; each wants %d of %d symbols, drawn by Zipf %.1f; symbols tick by the same law\n", clients, bucketsOfEdge, eachClient, marketSymbols, zipf)
 	fmt.Fprintf(&b, "- ticks: %s, sped up to %.0f a second: %.1f ticks a batch at a flush window of %s\n", r.Rhythm, marketRate, r.TicksABatch, window)
 	if len(r.Failed) > 0 {
@@ -140,8 +150,9 @@ func (r *results) markdown() string {
 		fmt.Fprintf(&b, "\n**The machine was idle for %s only, in the mean of the loads: something else ran beside, or it was too slow for them.** CPU is too high then, and all that takes time takes too long.\n", pct(idle))
 	}
 	b.WriteString("\nTime is stretched by k: ticks come k times slower and the flush window is k times longer. \"x k\" is what it would be in real time.\n")
-	r.standings(&b)
 	c := r.fit()
+	r.reach(&b, c)
+	r.standings(&b)
 	r.ticks(&b, c)
 	r.grows(&b, c)
 	r.crowds(&b)
@@ -388,7 +399,7 @@ func (r *results) powers(b *strings.Builder, c *costs) {
 			a, k := atMarket(s)
 			return a.rate(bytes) * k / float64(s.Regions[0].Edges)
 		})},
-		{"KV writes in a steady crowd", power(func(s *step) float64 { a := sum(s.Steady.Samples); return a.rate(writes) })},
+		{"KV writes in a steady crowd", power(func(s *step) float64 { return s.Steady.minutely(s.Steady.Samples) })},
 		{"KV writes in a storm", power(func(s *step) float64 { return sum(s.Storm.Samples)[writes] })},
 		{"router's start", power(func(s *step) float64 { return s.Regions[0].RouterReady })},
 		{"router's CPU of a start", power(func(s *step) float64 { return s.Regions[0].RouterReadyCPU })},
@@ -402,14 +413,14 @@ func (r *results) powers(b *strings.Builder, c *costs) {
 func (r *results) crowds(b *strings.Builder) {
 	var rows, storms [][]string
 	common := func(step, region string, buckets float64, a *sample) []string {
-		return []string{step, region, num(a.rate(clientChanges)), num(a.rate(requests)), num(a.rate(repeats)), num(a.rate(writes)), f2(a.rate(writes) / buckets), num(a.rate(leases)), num(a.rate(newest)),
+		return []string{step, region, num(a.rate(clientChanges)), f2(1000 * a[writes] / a[clientChanges]), num(a.rate(requests)), num(a.rate(repeats)), num(a.rate(writes)), f2(a.rate(writes) / buckets), num(a.rate(leases)), num(a.rate(newest)),
 			pct(a.rate(registryCPU)), pct(a.rate(routerCPU)), pct(a.rate(natsCPU)), pct(a.rate(idleCPU) / float64(r.Machine.Cores)), pct3(a.useful()), pct3(a[itemsLingering] / a.items())}
 	}
-	head := []string{"step", "region", "wishes changed/s", "requests/s", "repeated/s", "KV writes/s", "a bucket", "leases/s", "newest asked/s", "registry CPU", "router CPU", "nats-server CPU", "machine idle", "useful", "lingering"}
+	head := []string{"step", "region", "wishes changed/s", "KV writes of 1000", "requests/s", "repeated/s", "KV writes/s", "a bucket", "leases/s", "newest asked/s", "registry CPU", "router CPU", "nats-server CPU", "machine idle", "useful", "lingering"}
 	for _, s := range r.Steps {
 		for i := range s.Steady.Samples {
 			g := s.Regions[i]
-			rows = append(rows, common(s.Name, g.Name, float64(g.Buckets), &s.Steady.Samples[i]))
+			rows = append(rows, append(common(s.Name, g.Name, float64(g.Buckets), &s.Steady.Samples[i]), num(s.Steady.Each), f2(s.Steady.minutely(s.Steady.Samples[i:i+1])/float64(g.Buckets))))
 		}
 		for i := range s.Storm.Samples {
 			g := s.Regions[i]
@@ -419,8 +430,8 @@ func (r *results) crowds(b *strings.Builder) {
 	if len(rows) == 0 {
 		return
 	}
-	fmt.Fprintf(b, "\n## A steady crowd\n\nEach client changes one of its symbols for another once in %.0f s. In real time, with the real flush window and fewer ticks, which changes no share.\n\n", 1/churn)
-	report.Table(b, head, rows)
+	fmt.Fprintf(b, "\n## A steady crowd\n\nEach client changes one of its symbols for another now and then: two wishes changed. In real time, with the real flush window and fewer ticks, which changes no share.\n\n")
+	report.Table(b, append(slices.Clone(head), "each changes one in s", "KV writes/s a bucket, were it a minute"), rows)
 	fmt.Fprintf(b, "\n## A reconnect storm\n\n%.0f %% of all clients leave their bucket and come to another one. Rates are over the whole time until all was settled.\n\n", 100*stormShare)
 	report.Table(b, head, storms)
 	rows = nil

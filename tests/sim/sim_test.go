@@ -28,8 +28,10 @@ type plan struct {
 	away    []string
 	empty   bool // measures ticks that no bucket wants, first
 	loads   []load
-	thin    float64 // ticks a second while the crowd moves: the flush window is not stretched then
-	lives   bool    // has the crowd move, and processes and KV die
+	thin    float64       // ticks a second while the crowd moves: the flush window is not stretched then
+	lives   bool          // has the crowd move, and processes and KV die
+	each    time.Duration // in which a client of a steady crowd changes a symbol
+	storm   time.Duration // in which the clients of a storm move
 }
 
 // load is ticks: Rate a second, K times slower, with the flush window stretched alike; so many routers serve each bucket.
@@ -40,11 +42,10 @@ type load struct {
 }
 
 // times are how long each thing lasts.
-type times struct{ warm, window, quiet, steady, storm time.Duration }
+type times struct{ warm, window, quiet, steady time.Duration }
 
 const (
 	kvConfirm  = 30 * time.Second // how often registry and router read all of KV anew: a part of what a bucket costs by itself
-	churn      = 1.0 / 60         // symbols that a client changes a second, in a steady crowd
 	stormShare = 0.1              // of all clients
 )
 
@@ -54,23 +55,25 @@ var atSea = []string{"eu", "us", "ap"}
 // cores take that router, nats-server and simulated edges share.
 func full(most int) ([]plan, times) {
 	n := float64(most)
+	// Registry, KV, router and the crowd itself share two cores.
+	each, storm := max(time.Minute, time.Duration(n*0.24*float64(time.Second))), max(10*time.Second, time.Duration(n*0.06*float64(time.Second)))
 	return []plan{
-		{name: "10 buckets", buckets: 10, empty: true, thin: 500, lives: true,
+		{name: "10 buckets", buckets: 10, empty: true, thin: 500, lives: true, each: time.Minute, storm: 10 * time.Second,
 			loads: []load{{5000, 1, 1}, {5000, 8, 1}, {1000, 1, 1}, {1000, 8, 1}}},
-		{name: "100 buckets", buckets: 100, thin: 100, lives: true,
+		{name: "100 buckets", buckets: 100, thin: 100, lives: true, each: time.Minute, storm: 10 * time.Second,
 			loads: []load{{5000, 8, 1}, {5000, 32, 1}, {1000, 4, 1}, {5000, 16, 2}}},
-		{name: fmt.Sprintf("%d buckets", most), buckets: most, thin: 10_000 / n, lives: true,
+		{name: fmt.Sprintf("%d buckets", most), buckets: most, thin: 10_000 / n, lives: true, each: each, storm: storm,
 			loads: []load{{5000, math.Ceil(0.064 * n), 1}, {1000, math.Ceil(0.032 * n), 1}}},
-		{name: "3 regions", buckets: (most + len(atSea) - 1) / len(atSea), away: atSea, thin: 10_000 / n, lives: true,
+		{name: "3 regions", buckets: (most + len(atSea) - 1) / len(atSea), away: atSea, thin: 10_000 / n, lives: true, each: each, storm: storm,
 			loads: []load{{5000, math.Ceil(0.096 * n), 1}}},
-	}, times{warm: 2 * time.Second, window: 15 * time.Second, quiet: kvConfirm, steady: 10 * time.Second, storm: 10 * time.Second}
+	}, times{warm: 2 * time.Second, window: 15 * time.Second, quiet: kvConfirm, steady: 10 * time.Second}
 }
 
 func short() ([]plan, times) {
 	return []plan{
-		{name: "10 buckets", buckets: 10, empty: true, thin: 500, lives: true, loads: []load{{5000, 1, 1}, {5000, 8, 1}, {5000, 8, 2}}},
+		{name: "10 buckets", buckets: 10, empty: true, thin: 500, lives: true, each: time.Minute, storm: time.Second, loads: []load{{5000, 1, 1}, {5000, 8, 1}, {5000, 8, 2}}},
 		{name: "3 regions", buckets: 3, away: atSea, loads: []load{{5000, 8, 1}}},
-	}, times{warm: 300 * time.Millisecond, window: 2 * time.Second, quiet: 2 * time.Second, steady: time.Second, storm: time.Second}
+	}, times{warm: 300 * time.Millisecond, window: 2 * time.Second, quiet: 2 * time.Second, steady: time.Second}
 }
 
 // TestSim goes up in buckets, and prints what each step cost.
@@ -104,7 +107,7 @@ func TestSim(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(programs.Remove)
-	r := &results{Began: time.Now(), Machine: machine, Rhythm: rhythm.source, TicksABatch: ticksABatch(rhythm.times), Market: newMarket(), rhythm: rhythm, edge: edge}
+	r := &results{Began: time.Now(), Most: *bucketsFlag, Machine: machine, Rhythm: rhythm.source, TicksABatch: ticksABatch(rhythm.times), Market: newMarket(), rhythm: rhythm, edge: edge}
 	for _, p := range plans {
 		if *onlyFlag != "" && *onlyFlag != p.name {
 			continue
@@ -295,7 +298,7 @@ func every(ctx context.Context, rate float64, most int, do func(now int64)) {
 	}
 }
 
-// steady has each client change a symbol a minute.
+// steady has each client change a symbol now and then.
 func (s *simulation) steady() phase {
 	stop := s.playOn()
 	defer stop()
@@ -304,7 +307,7 @@ func (s *simulation) steady() phase {
 	var g errgroup.Group
 	for _, r := range s.regions {
 		g.Go(func() error {
-			every(ctx, churn*clients*float64(len(r.crowd.buckets)), 1<<62, r.crowd.change)
+			every(ctx, clients*float64(len(r.crowd.buckets))/s.plan.each.Seconds(), 1<<62, r.crowd.change)
 			return nil
 		})
 	}
@@ -314,7 +317,7 @@ func (s *simulation) steady() phase {
 	}
 	before := s.readAll()
 	pause(s.lasts.steady)
-	p := phase{Samples: s.since(before)}
+	p := phase{Each: s.plan.each.Seconds(), Samples: s.since(before)}
 	p.take(s.regions)
 	cancel()
 	_ = g.Wait()
@@ -346,7 +349,7 @@ func (s *simulation) storm() phase {
 	for _, r := range s.regions {
 		n := int(stormShare * clients * float64(len(r.crowd.buckets)))
 		g.Go(func() error {
-			every(s.t.Context(), float64(n)/s.lasts.storm.Seconds(), n, r.crowd.move)
+			every(s.t.Context(), float64(n)/s.plan.storm.Seconds(), n, r.crowd.move)
 			return nil
 		})
 	}

@@ -13,7 +13,7 @@ import (
 func made(buckets int) step {
 	n := float64(buckets)
 	s := step{Name: "made", Regions: []standing{{Name: "home", Buckets: buckets, Edges: max(1, buckets/10), Wishes: 1900 * buckets, Keys: uint64(16 * buckets), Bytes: uint64(40_000 * buckets),
-		Joined: 1, RouterMemory: 1e6, RouterReady: 0.2 * n, RouterReadyCPU: 0.1, RegistryReady: 0.1}}}
+		Joined: 1, RouterMemory: 1e6, RouterReady: 0.002 * n, RouterReadyCPU: 0.1, RegistryReady: 0.1}}}
 	for _, l := range []load{{0, 1, 1}, {5000, n, 1}, {1000, n, 1}} {
 		var a sample
 		a[seconds], a[ticks] = 10, 10*l.Rate/l.K
@@ -28,7 +28,8 @@ func made(buckets int) step {
 	}
 	var a sample
 	a[seconds], a[writes], a[requests], a[itemsWanted] = 10, 10*n, 10*n, 100
-	s.Steady, s.Storm = phase{Samples: []sample{a}}, phase{Clients: 1000 * buckets, Samples: []sample{a}}
+	a[clientChanges] = 300 * n
+	s.Steady, s.Storm = phase{Each: 60, Samples: []sample{a}}, phase{Clients: 1000 * buckets, Samples: []sample{a}}
 	return s
 }
 
@@ -41,10 +42,14 @@ func TestResults(t *testing.T) {
 		"| KV keys                         | 1.00  |",
 		"| KV writes in a steady crowd     | 1.00  |",
 		"something else ran beside",
+		"| ≤ 16.0     | 16.0      | yes      |",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
+	}
+	if strings.Contains(text, "| no       |") {
+		t.Errorf("something is missed in\n%s", text)
 	}
 	if strings.Contains(text, "NaN") || strings.Contains(text, "Inf") {
 		t.Errorf("what is no number is in\n%s", text)

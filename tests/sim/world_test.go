@@ -258,8 +258,6 @@ func within(limit time.Duration, cond func() bool) bool {
 
 func pause(d time.Duration) { <-time.After(d) }
 
-func clock() int64 { return time.Now().UnixNano() }
-
 // stream is the state of a KV store's stream; zero where there is none.
 func (r *region) stream(store string) jetstream.StreamState {
 	ctx, cancel := context.WithTimeout(r.w.t.Context(), 5*time.Second)
