@@ -36,9 +36,9 @@ func TestRestarts(t *testing.T) {
 		kill, start func()
 		newEpoch    bool
 	}{
-		{"registry", s.Registry.Kill, s.Registry.Start, false},
-		{"router", s.Router.Kill, s.Router.Start, false},
-		{"ingest", s.Ingest.Kill, s.Ingest.Start, true},
+		{"registry", s.Registry.Kill, func() { s.Registry.Start() }, false},
+		{"router", s.Router.Kill, func() { s.Router.Start() }, false},
+		{"ingest", s.Ingest.Kill, func() { s.Ingest.Start() }, true},
 		{"nats-server", s.NATS.Kill, s.NATS.Start, false},
 	} {
 		before := pub.goesOn()
