@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/tickfan/tickfan/proto/subject"
@@ -35,7 +36,18 @@ func (s *service) Prepare(ctx context.Context) (highest uint64, err error) {
 			s.generator.Continue(sym, l.Price, now)
 		}
 	}
-	return last.Epoch, nil
+	highest = last.Epoch
+	// What the leader before has stamped and TICKS did not take, full or away as it was, is nobody's to repair from now on: who
+	// missed it once would miss it for good.
+	for _, t := range s.held.Newer(s.known) {
+		t.Again = true
+		if err := s.ticks.Publish(subject.Ticks(t.Symbol), t.Append(nil)); err != nil {
+			return 0, fmt.Errorf("publish a tick again that %s lacks: %w", subject.StreamTicks, err)
+		}
+		s.known[t.Symbol] = t.Position
+		highest = max(highest, t.Epoch)
+	}
+	return highest, nil
 }
 
 // Begin starts to stamp, first what a leader before had not come to.
