@@ -23,6 +23,7 @@ type viewer struct {
 	came    []time.Time // when it was connected
 	lost    int         // connections
 	gaps    int
+	stale   bool // it was told that prices may be old
 }
 
 // view is what a viewer knows of one symbol.
@@ -38,6 +39,7 @@ type view struct {
 // answers to what was published are in.
 type jump struct {
 	from, to tickfan.Position
+	number   uint64 // at to
 	told     []tickfan.Gap
 }
 
@@ -98,9 +100,11 @@ func (v *viewer) take(event tickfan.Event) {
 			v.says("%s is told of a gap: %+v", v.name, e)
 		}
 	case tickfan.Connected:
-		v.came = append(v.came, time.Now())
+		v.came, v.stale = append(v.came, time.Now()), false
 	case tickfan.Disconnected:
 		v.lost++
+	case tickfan.Stale, tickfan.Fresh:
+		_, v.stale = e.(tickfan.Stale)
 	case tickfan.Unsubscribed:
 		v.says("%s lost its subscriptions of %v: %v", v.name, e.Symbols, e.Err)
 	}
@@ -120,14 +124,14 @@ func (v *viewer) tick(t tickfan.Tick) {
 		case n < s.number: // equal: a price that nobody answered for may be stamped by the next leader, too
 			v.says("%s: %s goes from %s at %+v back to %s at %+v", v.name, t.Symbol, before.Price, before.Position, t.Price, t.Position)
 		case v.every && (before.Epoch != t.Epoch || t.Seq != before.Seq+1):
-			v.step(s, before.Position, t.Position)
+			v.step(s, before.Position, t.Position, n)
 		}
 	}
 	s.last, s.number, s.at, s.told = t, n, time.Now(), nil
 }
 
 // step judges what of a jump can be judged at once: within an epoch each seq between is a tick.
-func (v *viewer) step(s *view, from, to tickfan.Position) {
+func (v *viewer) step(s *view, from, to tickfan.Position, number uint64) {
 	first := from.Seq + 1
 	if from.Epoch != to.Epoch {
 		first = 1
@@ -139,7 +143,7 @@ func (v *viewer) step(s *view, from, to tickfan.Position) {
 		}
 	}
 	if from.Epoch != to.Epoch {
-		s.jumps = append(s.jumps, jump{from, to, s.told})
+		s.jumps = append(s.jumps, jump{from, to, number, s.told})
 	}
 }
 
@@ -174,7 +178,7 @@ func (v *viewer) judge(k *published) {
 		return
 	}
 	for _, j := range s.jumps {
-		for _, p := range k.between(j.from, j.to) {
+		for _, p := range k.between(j.from, j.to, j.number) {
 			if !told(j.told, p) {
 				v.says("%s: tick %+v of %s is missing untold, between %+v and %+v, told %+v", v.name, p, k.symbol, j.from, j.to, j.told)
 				break

@@ -1,0 +1,142 @@
+package chaos
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+var mutantsFlag = flag.String("mutants", "", "the wrong builds that must be caught: a regular expression; default none")
+
+// mutantTime is how long blows are dealt to a wrong build.
+const mutantTime = 75 * time.Second
+
+// mutant is a wrong build: something that keeps prices right is taken out.
+type mutant struct {
+	name  string
+	edits []edit
+	seed  uint64
+	only  string // the blows that catch it
+}
+
+// edit replaces a text that occurs once in a file of the repository.
+type edit struct{ file, old, new string }
+
+var mutants = []mutant{
+	{"an edge takes ticks that are not newer", []edit{
+		{"services/edge/internal/bucket/topic.go", "if tk.After(t.newest.Position) {", "if tk.Epoch > 0 {"},
+		{"services/edge/internal/bucket/feed.go", "if t.ring == nil && !h.After(t.newest.Position) {", "if h.Epoch == 0 {"},
+	}, 1, "kill a router"},
+	{"a router takes ticks that are not newer", []edit{
+		{"services/router/internal/table/table.go", "case !h.Position.After(e.Position):", "case h.Epoch == 0:"},
+	}, 1, "past its lease|disks|link"},
+	{"an ingest begins no new epoch", []edit{
+		{"services/ingest/internal/lease/term.go", "epoch := max(old+1, highest+1, t.l.seen.Load()+1, uint64(max(t.l.o.Now().Unix(), 0)))", "epoch := max(old, highest, t.l.seen.Load(), 1)"},
+	}, 1, "kill the leading ingest"},
+	{"a leader goes on when another leads", []edit{
+		{"services/ingest/internal/lease/lease.go", "if term.epoch != 0 && l.seen.Load() > term.epoch {", "if term.epoch == 1 {"},
+		{"services/ingest/internal/lease/lease.go", "case err != nil:\n\t\t\treturn err\n", "case err != nil:\n\t\t\tanswered = true\n"},
+		{"services/ingest/internal/lease/lease.go", "late > grace && !l.paused {", "late > 1000*grace && !l.paused {"},
+	}, 1, "pause the leading ingest past its lease"},
+	{"a registry removes interest as soon as a lease has run out", []edit{
+		{"services/registry/internal/reaper/reaper.go", "err = r.declare(ctx, e, !declared)\n", "if err = r.declare(ctx, e, !declared); err == nil {\n\t\t\t\terr = r.remove(ctx, e)\n\t\t\t}\n"},
+	}, 1, "pause an edge past its lease"},
+	{"a router never reads TICKS again", []edit{
+		{"services/router/filler.go", "func (f *filler) ask(reason string) {\n", "func (f *filler) ask(reason string) {\n\tif reason != \"\" {\n\t\treturn\n\t}\n"},
+	}, 1, "cut all routers off|cut the far region's router off"},
+	{"a router does not compare with what beats count", []edit{
+		{"services/router/internal/route/router.go", "if n := r.tally.beat(b); n > 0 {", "if n := r.tally.beat(b); n > 1<<40 {"},
+	}, 1, "link"},
+	{"an edge never asks for newest again", []edit{
+		{"services/edge/internal/bucket/feed.go", "func (f *feed) resync(b *Bucket, now int64) {\n", "func (f *feed) resync(b *Bucket, now int64) {\n\tif now != 0 {\n\t\treturn\n\t}\n"},
+	}, 1, "cut (all edges|an edge) off"},
+	{"an edge tells of no gap", []edit{
+		{"services/edge/internal/bucket/ring.go", "func gaps(p tick.Position, t *tick.Tick) []gap {\n", "func gaps(p tick.Position, t *tick.Tick) []gap {\n\tif p.Epoch > 0 {\n\t\treturn nil\n\t}\n"},
+	}, 1, "kill all servers$|power loss|cut all edges off"},
+	{"views of the KV are never confirmed", []edit{
+		{"libs/kvview/confirm.go", "why := v.why\n", "why := v.why\n\tif v.live != nil {\n\t\tv.nextConfirm = time.Now().Add(time.Hour)\n\t\treturn false\n\t}\n"},
+	}, 1, "cut all routers off|cut the far region's router off"},
+}
+
+// TestMutants builds each and demands that blows show it.
+func TestMutants(t *testing.T) {
+	only, err := regexp.Compile(*mutantsFlag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range mutants {
+		t.Run(strings.ReplaceAll(m.name, " ", "-"), func(t *testing.T) {
+			overlay := m.overlay(t)
+			if *mutantsFlag == "" || !only.MatchString(m.name) {
+				return // its edits fit, which is something
+			}
+			self, err := os.Executable()
+			if err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			cmd := exec.CommandContext(t.Context(), self, "-test.run=^TestChaos$", "-test.v", "-test.timeout=10m",
+				"-for="+mutantTime.String(), "-seed="+strconv.FormatUint(m.seed, 10), "-only="+m.only)
+			cmd.Env = append(os.Environ(), "GOFLAGS=-overlay="+overlay)
+			out, err := cmd.CombinedOutput()
+			took := time.Since(began).Round(time.Second)
+			caught := caughtBy.FindString(string(out))
+			switch {
+			case err == nil:
+				t.Errorf("not caught in %s by seed %d of %q", took, m.seed, m.only)
+			case caught == "":
+				t.Errorf("%v:\n%s", err, out)
+			default:
+				t.Logf("caught after %s:\n%s", took, caught)
+			}
+		})
+	}
+}
+
+// caughtBy is what TestChaos says of what must not be.
+var caughtBy = regexp.MustCompile(`(?m)^.*(seed \d+, blow \d+, after|not well before the first blow).*\n.*$`)
+
+// overlay writes the edited files and the file by which go build takes them in place of the true ones.
+func (m *mutant) overlay(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	replace := map[string]string{}
+	for i, e := range m.edits {
+		file, err := filepath.Abs(filepath.Join("..", "..", filepath.FromSlash(e.file)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		from := file
+		if edited, ok := replace[file]; ok {
+			from = edited
+		}
+		text, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(string(text), e.old); n != 1 {
+			t.Fatalf("%s: %q occurs %d times, want once", e.file, e.old, n)
+		}
+		to := filepath.Join(dir, strconv.Itoa(i)+".go")
+		if err := os.WriteFile(to, []byte(strings.Replace(string(text), e.old, e.new, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		replace[file] = to
+	}
+	p, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(file, p, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}

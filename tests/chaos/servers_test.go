@@ -1,0 +1,103 @@
+package chaos
+
+import (
+	"fmt"
+	"net/http"
+	"syscall"
+
+	"github.com/tickfan/tickfan/libs/natstest"
+	tickfan "github.com/tickfan/tickfan/libs/sdk/go"
+	"github.com/tickfan/tickfan/tests/stack"
+)
+
+// part does something to a server's ways to the others, not to those of its own clients.
+//
+// An ingest on the smaller side goes on until it hears of a higher epoch, by design: a dead JetStream stops no price. What
+// it accepts after another took over reaches nobody on the other side, and nobody there can know of it. So that alone is
+// forgiven; within an epoch all must be told as ever.
+func part(do func(*natstest.Cable)) func(*world) func() {
+	return func(w *world) func() {
+		before := w.positions()
+		s := pick(w, w.Servers)
+		for _, c := range s.Routes {
+			do(c)
+		}
+		return func() {
+			for _, c := range s.Routes {
+				c.Mend()
+			}
+			w.await("one ingest stamps", func() bool { return w.leaders() == 1 })
+			w.forgive(before)
+		}
+	}
+}
+
+func (w *world) positions() map[*published]tickfan.Position {
+	all := map[*published]tickfan.Position{}
+	for _, k := range append(w.quietOnes(), w.publisher.symbols...) {
+		all[k] = k.newest().Position
+	}
+	return all
+}
+
+// forgive forgets what was accepted since then by leaders before the last.
+func (w *world) forgive(since map[*published]tickfan.Position) {
+	var last uint64
+	for _, k := range w.publisher.symbols {
+		last = max(last, k.newest().Epoch)
+	}
+	for _, k := range append(w.quietOnes(), w.publisher.symbols...) {
+		k.mu.Lock()
+		kept := k.accepted[:0]
+		for _, a := range k.accepted {
+			if a.Epoch >= last || !a.After(since[k]) {
+				kept = append(kept, a)
+			}
+		}
+		k.accepted = kept
+		k.mu.Unlock()
+	}
+}
+
+func (w *world) leaders() (n int) {
+	for _, i := range w.Ingests {
+		if leads(i) {
+			n++
+		}
+	}
+	return n
+}
+
+// fillLeader and fillAll leave no room for streams. The server does not come back to JetStream by itself.
+func (w *world) fillLeader() func() {
+	n := w.leader("TICKS")
+	if n == nil {
+		n = pick(w, w.Servers)
+	}
+	return w.fill(n)
+}
+
+func (w *world) fillAll() func() { return w.fill(w.Servers...) }
+
+func (w *world) fill(servers ...*stack.NATS) func() {
+	if err := servers[0].Disk(); err != nil {
+		w.t.Logf("%-42s left out: %v", "a full disk is", err)
+		return func() {}
+	}
+	for _, n := range servers {
+		n.FillDisk()
+	}
+	return func() {
+		for _, n := range servers {
+			n.FreeDisk()
+			n.Stop(syscall.SIGTERM)
+			n.Start()
+		}
+	}
+}
+
+// asksFar tells whether the far region knows a price of a symbol.
+func (w *world) asksFar(symbol string) bool {
+	status, _, err := stack.Get(fmt.Sprintf("%s/v1/ticks/%s", w.far.Edges[0].URL(), symbol))
+	return err == nil && status == http.StatusOK
+}
