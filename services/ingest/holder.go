@@ -10,15 +10,19 @@ import (
 	"github.com/tickfan/tickfan/services/ingest/internal/store"
 )
 
-// prepareTimeout is for reading TICKS once; it is tried again.
-const prepareTimeout = 30 * time.Second
+// Both are tried again. prepareTimeout is for reading TICKS once, ensureTimeout for each look at the stream before that: a
+// question that a server's death has swallowed must not cost more.
+const (
+	prepareTimeout = 30 * time.Second
+	ensureTimeout  = 2 * time.Second
+)
 
 // Prepare makes TICKS ready and reads where each symbol stands. It is one of the lease's calls (lease.Holder), as are
 // the three below.
 func (s *service) Prepare(ctx context.Context) (highest uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, prepareTimeout)
 	defer cancel()
-	if err := s.ensureTicks(ctx); err != nil {
+	if err := s.ensureTicks(ctx, ensureTimeout); err != nil {
 		return 0, err
 	}
 	last, err := store.ReadLasts(ctx, s.js)
@@ -79,7 +83,9 @@ func (s *service) End() {
 	s.held.StandBy()
 }
 
-func (s *service) ensureTicks(ctx context.Context) error {
+func (s *service) ensureTicks(ctx context.Context, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	return store.Ensure(ctx, s.js, store.Config{History: s.cfg.History, Replicas: s.cfg.Replicas}, s.deps.Log)
 }
 
@@ -96,9 +102,7 @@ func (s *service) keepTicks(ctx context.Context) error {
 		if s.stamper.Epoch() == 0 {
 			continue
 		}
-		ask, cancel := context.WithTimeout(ctx, ensureEvery)
-		err := s.ensureTicks(ask)
-		cancel()
+		err := s.ensureTicks(ctx, ensureEvery)
 		if err != nil && !failed && ctx.Err() == nil {
 			s.deps.Log.Warn("TICKS not confirmed; the live feed goes on", "error", err)
 		}
