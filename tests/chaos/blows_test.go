@@ -49,6 +49,7 @@ func blows() []blow {
 		{"stall a server's ways to the others", part((*natstest.Cable).Stall), mended},
 		{"fill the disk of the server that leads TICKS", (*world).fillLeader, spare},
 		{"fill all disks", (*world).fillAll, spare},
+		{"an old tick comes late", (*world).oldTick, spare},
 		{"drain an edge", (*world).drain, spare},
 		{"restart all edges, one after the other", (*world).roll, mended},
 

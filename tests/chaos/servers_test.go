@@ -3,10 +3,14 @@ package chaos
 import (
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"syscall"
+	"time"
 
 	"github.com/tickfan/tickfan/libs/natstest"
 	tickfan "github.com/tickfan/tickfan/libs/sdk/go"
+	"github.com/tickfan/tickfan/proto/subject"
 	"github.com/tickfan/tickfan/tests/stack"
 )
 
@@ -94,6 +98,35 @@ func (w *world) fill(servers ...*stack.NATS) func() {
 			n.Start()
 		}
 	}
+}
+
+// oldTick has a tick come once more after newer ones, as a leader does that was paused in the middle of sending. Nothing may
+// go by it. Nobody wants the symbol, so that the edges ask the routers.
+func (w *world) oldTick() func() {
+	k := w.unheardOf()
+	sub, err := w.publisher.nc.SubscribeSync(subject.Ticks(subject.Symbol(k.symbol)))
+	if err != nil {
+		w.t.Fatalf("listen to ticks: %v", err)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	w.publisher.one(k)
+	m, err := sub.NextMsg(well)
+	if err != nil {
+		w.t.Fatalf("listen to ticks: %v", err)
+	}
+	w.publisher.one(k)
+	newest := k.newest()
+	if err := w.publisher.nc.Publish(m.Subject, m.Data); err != nil {
+		w.t.Fatalf("publish an old tick: %v", err)
+	}
+	w.between(200*time.Millisecond, 400*time.Millisecond)
+	for _, e := range slices.Concat(w.Edges, w.far.Edges) {
+		status, body, err := stack.Get(e.URL() + "/v1/ticks/" + k.symbol)
+		if want := fmt.Sprintf(`"price":%q`, price(newest.number)); err == nil && status == http.StatusOK && !strings.Contains(body, want) {
+			w.violated("%s tells an old tick: %s, newest is %s at %+v", e.Name(), body, price(newest.number), newest.Position)
+		}
+	}
+	return func() {}
 }
 
 // asksFar tells whether the far region knows a price of a symbol.
