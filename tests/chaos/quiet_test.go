@@ -47,6 +47,7 @@ func (w *world) next() *published {
 // disturbedBy is a blow during which prices are published and a client comes.
 func disturbedBy(deal func(*world) func()) func(*world) func() {
 	return func(w *world) func() {
+		w.await("one ingest stamps, and no other believes that it does", func() bool { return w.leaders() == 1 })
 		for _, n := range w.came { // all is well: these are routed
 			w.whisper(n.wants)
 		}

@@ -241,7 +241,7 @@ func (w *world) judge() {
 
 var (
 	removal = regexp.MustCompile(`msg="interest of a dead edge removed" .*edge=(\S+)`)
-	edgeID  = regexp.MustCompile(`msg=listening edge=(\S+)`)
+	edgeID  = regexp.MustCompile(`msg=listening .* edge=(\S+) address=`)
 )
 
 // judgeRemovals finds interest of an edge that lives and was removed all the same.
