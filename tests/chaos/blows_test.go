@@ -50,6 +50,7 @@ func blows() []blow {
 		{"fill the disk of the server that leads TICKS", (*world).fillLeader, spare},
 		{"fill all disks", (*world).fillAll, spare},
 		{"an old tick comes late", (*world).oldTick, spare},
+		{"stop an edge while no router hears of it", (*world).forgotten, spare},
 		{"drain an edge", (*world).drain, spare},
 		{"restart all edges, one after the other", (*world).roll, mended},
 

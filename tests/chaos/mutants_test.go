@@ -64,7 +64,7 @@ var mutants = []mutant{
 	}, 1, "kill all servers$|power loss|cut all edges off", false},
 	{"views of the KV are never confirmed", []edit{
 		{"libs/kvview/confirm.go", "why := v.why\n", "why := v.why\n\tif v.live != nil {\n\t\tv.nextConfirm = time.Now().Add(time.Hour)\n\t\treturn false\n\t}\n"},
-	}, 1, "cut all routers off|cut the far region's router off", false},
+	}, 1, "kill all servers$|stop an edge while no router hears of it", false},
 
 	// Nobody may set a machine's clock for a test. What the wall clock is to an ingest, its lease and its stamps, is one line.
 	{"every second ingest has a clock that is an hour ahead", []edit{

@@ -1,12 +1,15 @@
 package chaos
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tickfan/tickfan/libs/natstest"
 	tickfan "github.com/tickfan/tickfan/libs/sdk/go"
@@ -98,6 +101,49 @@ func (w *world) fill(servers ...*stack.NATS) func() {
 			n.Start()
 		}
 	}
+}
+
+// forgotten stops an edge while no router can hear that its interest goes. They must find out when they are back.
+func (w *world) forgotten() func() {
+	mend := cables((*world).routers, (*natstest.Cable).Cut)(w)
+	n := pick(w, w.Edges)
+	w.stop(n)
+	mend()
+	w.await("routers forget the interest of an edge that went while they were cut off", func() bool {
+		want := w.wanting()
+		for _, r := range w.Routers {
+			if want == 0 || int(r.Metric("tickfan_router_interest_buckets")) != want {
+				return false
+			}
+		}
+		return true
+	})
+	return func() { n.Start(); n.AwaitReady() }
+}
+
+// wanting is how many buckets have interest in KV, 0 when that cannot be said.
+func (w *world) wanting() int {
+	ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Second)
+	defer cancel()
+	js, err := jetstream.New(w.publisher.nc)
+	if err != nil {
+		return 0
+	}
+	kv, err := js.KeyValue(ctx, subject.KVInterest)
+	if err != nil {
+		return 0
+	}
+	keys, err := kv.Keys(ctx)
+	if err != nil {
+		return 0
+	}
+	buckets := map[subject.Bucket]bool{}
+	for _, k := range keys {
+		if b, _, ok := subject.ParseInterestKey(k); ok {
+			buckets[b] = true
+		}
+	}
+	return len(buckets)
 }
 
 // oldTick has a tick come once more after newer ones, as a leader does that was paused in the middle of sending. Nothing may
