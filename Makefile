@@ -12,8 +12,9 @@ ROUNDS ?= 1
 
 SEED ?= 0
 FOR ?= 10m
+MUTANTS ?= .
 
-.PHONY: help build dev test test-race test-browser lint mods config helm bench bench-short chaos chaos-short sim sim-short fuzz-short fmt clean
+.PHONY: help build dev test test-race test-browser lint mods config helm bench bench-short chaos chaos-short chaos-again mutants sim sim-short fuzz-short fmt clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -54,8 +55,14 @@ bench-short: ## Run each benchmark for a moment and the load test small, so that
 	@scripts/bench.sh 20x
 	@scripts/load.sh short
 
-chaos: ## Break a region of 12 processes again and again under 200 clients; FOR=10m SEED=<number>
-	@scripts/chaos.sh $(FOR) $(SEED)
+chaos: ## Break two regions, 17 processes, again and again under 200 clients; FOR=10m SEED=<number>
+	@scripts/chaos.sh blows $(FOR) $(SEED)
+
+chaos-again: ## The blows that have found something once
+	@scripts/chaos.sh again
+
+mutants: ## Take out what keeps prices right, one thing at a time: chaos must show each; MUTANTS=<pattern>
+	@scripts/chaos.sh mutants '$(MUTANTS)'
 
 sim: ## Real registries and routers under up to ten million simulated clients, into tests/sim/results/; FEEDS=<folder>; 15 minutes
 	@scripts/sim.sh full
@@ -64,7 +71,7 @@ sim-short: ## The same with 10 buckets, for a moment
 	@scripts/sim.sh short
 
 chaos-short: ## A minute of it, always the same
-	@scripts/chaos.sh 1m 1
+	@scripts/chaos.sh blows 1m 1
 
 fuzz-short: ## Fuzz each decoder for some seconds
 	@scripts/fuzz.sh 20000x

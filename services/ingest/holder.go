@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/tickfan/tickfan/proto/subject"
@@ -9,8 +10,12 @@ import (
 	"github.com/tickfan/tickfan/services/ingest/internal/store"
 )
 
-// prepareTimeout is for reading TICKS once; it is tried again.
-const prepareTimeout = 30 * time.Second
+// Both are tried again. prepareTimeout is for reading TICKS once, ensureTimeout for each look at the stream before that: a
+// question that a server's death has swallowed must not cost more.
+const (
+	prepareTimeout = 30 * time.Second
+	ensureTimeout  = 2 * time.Second
+)
 
 // Won has what came lately held until it is stamped. It is one of the lease's calls (lease.Holder), as are the four below.
 func (s *service) Won() { s.held.Won(time.Now()) }
@@ -19,7 +24,7 @@ func (s *service) Won() { s.held.Won(time.Now()) }
 func (s *service) Prepare(ctx context.Context) (highest uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, prepareTimeout)
 	defer cancel()
-	if err := s.ensureTicks(ctx); err != nil {
+	if err := s.ensureTicks(ctx, ensureTimeout); err != nil {
 		return 0, err
 	}
 	last, err := store.ReadLasts(ctx, s.js)
@@ -37,7 +42,18 @@ func (s *service) Prepare(ctx context.Context) (highest uint64, err error) {
 			s.generator.Continue(sym, l.Price, now)
 		}
 	}
-	return last.Epoch, nil
+	highest = last.Epoch
+	// What the leader before has stamped and TICKS did not take, full or away as it was, is nobody's to repair from now on: who
+	// missed it once would miss it for good.
+	for _, t := range s.held.Newer(s.known) {
+		t.Again = true
+		if err := s.ticks.Publish(subject.Ticks(t.Symbol), t.Append(nil)); err != nil {
+			return 0, fmt.Errorf("publish a tick again that %s lacks: %w", subject.StreamTicks, err)
+		}
+		s.known[t.Symbol] = t.Position
+		highest = max(highest, t.Epoch)
+	}
+	return highest, nil
 }
 
 // Begin starts to stamp, also what a leader before had not come to.
@@ -84,7 +100,9 @@ func (s *service) Keep(until time.Time) {
 // End stops it.
 func (s *service) End() { s.stamper.End() }
 
-func (s *service) ensureTicks(ctx context.Context) error {
+func (s *service) ensureTicks(ctx context.Context, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	return store.Ensure(ctx, s.js, store.Config{History: s.cfg.History, Replicas: s.cfg.Replicas}, s.deps.Log)
 }
 
@@ -101,9 +119,7 @@ func (s *service) keepTicks(ctx context.Context) error {
 		if s.stamper.Epoch() == 0 {
 			continue
 		}
-		ask, cancel := context.WithTimeout(ctx, ensureEvery)
-		err := s.ensureTicks(ask)
-		cancel()
+		err := s.ensureTicks(ctx, ensureEvery)
 		if err != nil && !failed && ctx.Err() == nil {
 			s.deps.Log.Warn("TICKS not confirmed; the live feed goes on", "error", err)
 		}

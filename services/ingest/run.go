@@ -24,6 +24,7 @@ import (
 	"github.com/tickfan/tickfan/services/ingest/internal/source/generator"
 	"github.com/tickfan/tickfan/services/ingest/internal/stamp"
 	"github.com/tickfan/tickfan/services/ingest/internal/standby"
+	"github.com/tickfan/tickfan/services/ingest/internal/store"
 	"github.com/tickfan/tickfan/services/ingest/internal/stored"
 )
 
@@ -76,6 +77,7 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 		return err
 	}
 	s.asked, s.fed = s.tracer.Cap(askedTraces), s.tracer.Cap(fedTraces)
+	s.ticks = ticks
 	s.stamper = stamp.New(ticks, cfg.MaxSymbols, wall)
 	s.held = standby.New(keepHeld, cfg.MaxSymbols, s.active)
 	s.stored = stored.New(stored.Options{JetStream: s.js, Stamper: s.stamper, Log: deps.Log, Now: time.Now})
@@ -119,6 +121,7 @@ type service struct {
 	deps     Deps
 	instance string
 	js       jetstream.JetStream
+	ticks    *nats.Conn // on which they leave
 
 	tracer    *telemetry.Tracer
 	asked     *telemetry.Cap // traces of prices on ingest.>
@@ -196,11 +199,11 @@ func (s *service) observe(feed *nats.Conn, drops *bus.Drops) error {
 			return
 		}
 		s.lease.Observe(h.Epoch)
-		if s.active() {
+		if s.active() || h.Epoch >= store.MaxEpoch {
 			return
 		}
 		if t, err := tick.Decode(m.Data); err == nil {
-			s.held.Tick(t.Symbol, t.Quote, time.Now())
+			s.held.Tick(&t, time.Now())
 		}
 	}
 	beats := func(m *nats.Msg) {

@@ -161,6 +161,44 @@ func TestOnlyOneStampsAndTheOtherTakesOver(t *testing.T) {
 	}
 }
 
+// A tick that the leader has stamped and TICKS did not take, say for a full disk, would be missed for good by who missed it
+// once. So the next leader, who has heard it, brings it there, and goes on from it.
+func TestTakeOverBringsWhatTICKSLacks(t *testing.T) {
+	srv := natstest.Start(t)
+	nc := srv.Connect(t)
+	link := natstest.NewCable(t, srv.URL())
+	a := start(t, link.URL())
+	a.waitReady(t)
+	b := start(t, srv.URL())
+	natstest.Eventually(t, patience, func() bool { return strings.Contains(b.get("/readyz"), "holds the lease") }, "b stands by")
+	sub := listen(t, nc, "ticks.>")
+	ask(t, nc, "ingest.BTC-USD", "1")
+	lost := ask(t, nc, "ingest.BTC-USD", "2")
+	next(t, sub)
+	next(t, sub)
+	stream, err := streams(t, nc).Stream(t.Context(), subject.StreamTicks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	natstest.Eventually(t, patience, func() bool {
+		m, err := stream.GetLastMsgForSubject(t.Context(), "ticks.BTC-USD")
+		return err == nil && m.Sequence == 2
+	}, "TICKS has it")
+	if err := stream.DeleteMsg(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	link.Cut()
+	b.waitReady(t)
+	again := next(t, sub)
+	if want := (tick.Position{Epoch: lost.Epoch, Seq: lost.Seq}); again.Position != want || !again.Again || again.Price.String() != "2" {
+		t.Errorf("%+v, want %v again", again, want)
+	}
+	ask(t, nc, "ingest.BTC-USD", "3")
+	if tk := next(t, sub); tk.Prev != again.Position {
+		t.Errorf("%+v comes after %v, want %v", tk, tk.Prev, again.Position)
+	}
+}
+
 func TestMetrics(t *testing.T) {
 	srv := natstest.Start(t)
 	nc := srv.Connect(t)

@@ -21,38 +21,72 @@ type blow struct {
 	spare bool
 }
 
+const (
+	spare  = true
+	mended = !spare
+)
+
+// pastLease is longer than the lease of an edge, or of an ingest, and shorter than what an edge is given beyond it.
+const pastLease = 17 * time.Second
+
 func blows() []blow {
 	all := []blow{
-		{"nothing", func(*world) func() { return func() {} }, true}, // what the others are to be compared with
-		{"kill the leading ingest", kill((*world).leadingIngest), true},
-		{"kill the server that leads TICKS", killServer("TICKS"), true},
-		{"kill the server that leads INTEREST", killServer("KV_INTEREST"), true},
-		{"kill a server", func(w *world) func() { return w.killServer(pick(w, w.Servers)) }, true},
-		{"kill all servers", (*world).killServers, false},
-		{"power loss", (*world).powerLoss, false},
-		{"pause a server", func(w *world) func() { return w.pause(pick(w, w.Servers).Process) }, false},
-		{"pause the leading ingest", func(w *world) func() { return w.pause(w.leadingIngest().Process) }, false},
-		{"cut an edge's clients", func(w *world) func() { d := pick(w, w.doors); d.Cut(); return d.Mend }, false},
-		{"stall an edge's clients", func(w *world) func() { d := pick(w, w.doors); d.Stall(); return d.Mend }, false},
-		{"drain an edge", (*world).drain, true},
-		{"restart all edges, one after the other", (*world).roll, false},
+		{"nothing", func(*world) func() { return func() {} }, spare}, // what the others are to be compared with
+		{"kill the leading ingest", kill((*world).leadingIngest), spare},
+		{"kill the server that leads TICKS", killServer("TICKS"), spare},
+		{"kill the server that leads INTEREST", killServer("KV_INTEREST"), spare},
+		{"kill a server", func(w *world) func() { return w.killServer(pick(w, w.Servers)) }, spare},
+		{"kill all servers", (*world).killServers, mended},
+		{"kill all servers past the leases", past((*world).killServers), mended},
+		{"power loss", (*world).powerLoss, mended},
+		{"pause a server", func(w *world) func() { return w.pause(pick(w, w.Servers).Process) }, mended},
+		{"pause the leading ingest", func(w *world) func() { return w.pause(w.leadingIngest().Process) }, mended},
+		{"pause the leading ingest past its lease", func(w *world) func() { return w.pause(w.leadingIngest().Process) }, spare},
+		{"pause an edge past its lease", past(func(w *world) func() { return w.pause(pick(w, w.Edges).Process) }), mended},
+		{"cut an edge's clients", func(w *world) func() { d := pick(w, w.doors); d.Cut(); return d.Mend }, mended},
+		{"stall an edge's clients", func(w *world) func() { d := pick(w, w.doors); d.Stall(); return d.Mend }, mended},
+		{"cut all edges off", cables((*world).edges, (*natstest.Cable).Cut), mended},
+		{"cut all routers off", cables((*world).routers, (*natstest.Cable).Cut), mended},
+		{"cut a server off from the others", part((*natstest.Cable).Cut), mended},
+		{"stall a server's ways to the others", part((*natstest.Cable).Stall), mended},
+		{"fill the disk of the server that leads TICKS", (*world).fillLeader, spare},
+		{"fill all disks", (*world).fillAll, spare},
+		{"an old tick comes late", (*world).oldTick, spare},
+		{"stop an edge while no router hears of it", (*world).forgotten, spare},
+		{"drain an edge", (*world).drain, spare},
+		{"restart all edges, one after the other", (*world).roll, mended},
+
+		{"cut the far region's link", farLink((*natstest.Cable).Cut), spare},
+		{"stall the far region's link", farLink((*natstest.Cable).Stall), spare},
+		{"kill the far region's server", (*world).killFarServer, spare},
+		{"kill the far region's router", apart(kill((*world).farRouter)), spare},
+		{"cut the far region's router off", apart(ways((*world).farRouter, (*natstest.Cable).Cut)), spare},
+		{"kill the far region's registry", kill(func(w *world) *stack.Node { return w.far.Registries[0] }), mended},
+		{"kill an edge of the far region", kill(func(w *world) *stack.Node { return pick(w, w.far.Edges) }), spare},
 	}
 	for name, nodes := range map[string]func(*world) []*stack.Node{
 		"a registry": func(w *world) []*stack.Node { return w.Registries },
-		"a router":   func(w *world) []*stack.Node { return w.Routers },
+		"a router":   (*world).routers,
 		"an ingest":  func(w *world) []*stack.Node { return w.Ingests },
-		"an edge":    func(w *world) []*stack.Node { return w.Edges },
+		"an edge":    (*world).edges,
 	} {
 		one := func(w *world) *stack.Node { return pick(w, nodes(w)) }
 		all = append(all,
-			blow{"kill " + name, kill(one), true},
-			blow{"pause " + name, func(w *world) func() { return w.pause(one(w).Process) }, false},
-			blow{"cut " + name + " off", ways(one, (*natstest.Cable).Cut), false},
-			blow{"stall " + name + "'s ways", ways(one, (*natstest.Cable).Stall), false},
+			blow{"kill " + name, kill(one), spare},
+			blow{"pause " + name, func(w *world) func() { return w.pause(one(w).Process) }, mended},
+			blow{"cut " + name + " off", ways(one, (*natstest.Cable).Cut), mended},
+			blow{"stall " + name + "'s ways", ways(one, (*natstest.Cable).Stall), mended},
 		)
+	}
+	for i := range all {
+		all[i].deal = disturbedBy(all[i].deal)
 	}
 	return all
 }
+
+func (w *world) routers() []*stack.Node { return w.Routers }
+func (w *world) edges() []*stack.Node   { return w.Edges }
+func (w *world) farRouter() *stack.Node { return w.far.Routers[0] }
 
 func pick[T any](w *world, all []T) T { return all[w.dice.IntN(len(all))] }
 
@@ -114,8 +148,8 @@ func (w *world) powerLoss() func() {
 	}
 	for _, n := range w.Servers {
 		err := os.RemoveAll(n.Store())
-		if err == nil {
-			err = os.Rename(filepath.Join(kept, n.Name()), n.Store())
+		if err == nil { // which may be on another disk
+			err = copyFolder(n.Store(), filepath.Join(kept, n.Name()))
 		}
 		if err != nil {
 			w.t.Fatalf("put store back: %v", err)
@@ -156,18 +190,38 @@ func (w *world) pause(p *stack.Process) func() {
 	return func() { p.Signal(syscall.SIGCONT) }
 }
 
+// past lets a blow last longer than a lease.
+func past(deal func(*world) func()) func(*world) func() {
+	return func(w *world) func() {
+		mend := deal(w)
+		w.between(pastLease, pastLease+2*time.Second)
+		return mend
+	}
+}
+
 // ways does something to all ways of a process to the servers.
 func ways(one func(*world) *stack.Node, do func(*natstest.Cable)) func(*world) func() {
+	return cables(func(w *world) []*stack.Node { return []*stack.Node{one(w)} }, do)
+}
+
+// cables does it to the ways of several at once.
+func cables(nodes func(*world) []*stack.Node, do func(*natstest.Cable)) func(*world) func() {
 	return func(w *world) func() {
-		n := one(w)
-		for _, c := range n.Cables {
-			do(c)
+		all := nodes(w)
+		for _, n := range all {
+			for _, c := range n.Cables {
+				do(c)
+			}
 		}
 		return func() {
-			for _, c := range n.Cables {
-				c.Mend()
+			for _, n := range all {
+				for _, c := range n.Cables {
+					c.Mend()
+				}
 			}
-			n.AwaitReady()
+			for _, n := range all {
+				n.AwaitReady()
+			}
 		}
 	}
 }
@@ -178,6 +232,9 @@ func (w *world) leadingIngest() *stack.Node {
 		return cmp.Compare(a.Metric("tickfan_ingest_epoch"), b.Metric("tickfan_ingest_epoch"))
 	})
 }
+
+// leads tells whether an ingest is one that stamps, as far as it knows.
+func leads(n *stack.Node) bool { return n.Metric("tickfan_ingest_epoch") > 0 }
 
 func (w *world) drain() func() {
 	n := pick(w, w.Edges)

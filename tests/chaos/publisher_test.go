@@ -121,12 +121,13 @@ func (k *published) newest() accepted {
 	return k.accepted[len(k.accepted)-1]
 }
 
-// between are the positions that were accepted after one and before another.
-func (k *published) between(from, to tickfan.Position) (all []tickfan.Position) {
+// between are the positions that were accepted after one and before another, of prices before a number: what two leaders
+// stamp, each before it hears of the other, comes with the later epoch.
+func (k *published) between(from, to tickfan.Position, number uint64) (all []tickfan.Position) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, a := range k.accepted {
-		if a.After(from) && to.After(a.Position) {
+		if a.After(from) && to.After(a.Position) && a.number < number {
 			all = append(all, a.Position)
 		}
 	}

@@ -16,7 +16,7 @@ type viewer struct {
 	name  string
 	every bool
 	says  func(format string, args ...any) // something must not be
-	ages  *times                           // of ticks
+	ages  *times                           // of ticks; nil: of no interest, as backs
 	backs *times                           // from the loss of a connection to the next
 
 	mu      sync.Mutex
@@ -25,6 +25,7 @@ type viewer struct {
 	left    time.Time   // since when it is not; zero: it is
 	lost    int         // connections, since somebody looked
 	gaps    int         // told, since somebody looked
+	stale   bool        // it was told that prices may be old
 }
 
 // view is what a viewer knows of one symbol.
@@ -39,6 +40,7 @@ type view struct {
 // answers to what was published are in.
 type jump struct {
 	from, to tickfan.Position
+	number   uint64 // at to
 	told     []tickfan.Gap
 }
 
@@ -100,7 +102,7 @@ func (v *viewer) take(event tickfan.Event) {
 			v.says("%s is told of a gap: %+v", v.name, e)
 		}
 	case tickfan.Connected:
-		v.came = append(v.came, time.Now())
+		v.came, v.stale = append(v.came, time.Now()), false
 		if !v.left.IsZero() {
 			v.backs.add(time.Since(v.left))
 			v.left = time.Time{}
@@ -110,6 +112,8 @@ func (v *viewer) take(event tickfan.Event) {
 			v.left = time.Now()
 			v.lost++
 		}
+	case tickfan.Stale, tickfan.Fresh:
+		_, v.stale = e.(tickfan.Stale)
 	case tickfan.Unsubscribed:
 		v.says("%s lost its subscriptions of %v: %v", v.name, e.Symbols, e.Err)
 	}
@@ -129,15 +133,17 @@ func (v *viewer) tick(t tickfan.Tick) {
 		case n < s.number: // equal: a price that nobody answered for may be stamped by the next leader, too
 			v.says("%s: %s goes from %s at %+v back to %s at %+v", v.name, t.Symbol, before.Price, before.Position, t.Price, t.Position)
 		case v.every && (before.Epoch != t.Epoch || t.Seq != before.Seq+1):
-			v.step(s, before.Position, t.Position)
+			v.step(s, before.Position, t.Position, n)
 		}
 	}
+	if s.last.Symbol != "" { // a snapshot is as old as it is
+		v.ages.add(time.Since(t.Time()))
+	}
 	s.last, s.number, s.told = t, n, nil
-	v.ages.add(time.Since(t.Time()))
 }
 
 // step judges what of a jump can be judged at once: within an epoch each seq between is a tick.
-func (v *viewer) step(s *view, from, to tickfan.Position) {
+func (v *viewer) step(s *view, from, to tickfan.Position, number uint64) {
 	first := from.Seq + 1
 	if from.Epoch != to.Epoch {
 		first = 1
@@ -149,7 +155,7 @@ func (v *viewer) step(s *view, from, to tickfan.Position) {
 		}
 	}
 	if from.Epoch != to.Epoch {
-		s.jumps = append(s.jumps, jump{from, to, s.told})
+		s.jumps = append(s.jumps, jump{from, to, number, s.told})
 	}
 }
 
@@ -184,7 +190,7 @@ func (v *viewer) judge(k *published) {
 		return
 	}
 	for _, j := range s.jumps {
-		for _, p := range k.between(j.from, j.to) {
+		for _, p := range k.between(j.from, j.to, j.number) {
 			if !told(j.told, p) {
 				v.says("%s: tick %+v of %s is missing untold, between %+v and %+v, told %+v", v.name, p, k.symbol, j.from, j.to, j.told)
 				break

@@ -3,8 +3,11 @@ package chaos
 import (
 	"fmt"
 	"math/rand/v2"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,35 +21,67 @@ import (
 
 const (
 	viewers = 200
+	away    = 40 // of them, in another region
 	symbols = 20
 	each    = 5 // symbols of a viewer
 )
 
-// world is a region, who publishes to it and who watches it.
+// world is the home region, another one, who publishes to them and who watches them.
 type world struct {
 	t    *testing.T
 	dice *rand.Rand
 	*stack.Cluster
-	doors     []*natstest.Cable // before each edge
+	far       *stack.Cluster // the other region
+	doors     []door         // at home
+	farDoors  []door
 	publisher *publisher
-	viewers   []*viewer
+	viewers   []*viewer // those at home, those away
+	atHome    int
+	apart     bool // the other region cannot have the newest now
+
+	quiet    []*published
+	turn     int
+	named    int          // symbols of newcomers
+	whispers atomic.Int32 // under way
+	came     []*newcomer
 
 	ages, backs, firsts times // see seen
 
 	mu         sync.Mutex
 	violations []string
+	removed    map[string]bool // edges whose interest was found to be removed
+}
+
+// door is a way to an edge.
+type door struct{ *natstest.Cable }
+
+func (d door) url() string { return "http://" + d.Address() }
+
+// urls are those of all doors, the n-th first.
+func urls(doors []door, n int) string {
+	all := make([]string, len(doors))
+	for k := range doors {
+		all[k] = doors[(n+k)%len(doors)].url()
+	}
+	return strings.Join(all, ",")
 }
 
 func newWorld(t *testing.T, programs stack.Programs, dice *rand.Rand) *world {
 	t.Helper()
-	w := &world{t: t, dice: dice}
-	w.Cluster = stack.StartCluster(t, stack.ClusterOptions{Programs: programs, Servers: 3, Registries: 2, Routers: 2, Ingests: 2, Edges: 3,
-		Router: []string{"--copies", "2"}, Edge: []string{"--drain-timeout", "5s"}})
+	w := &world{t: t, dice: dice, removed: map[string]bool{}}
+	edge := []string{"--drain-timeout", "5s"}
+	w.Cluster = stack.StartCluster(t, stack.ClusterOptions{Programs: programs, Region: stack.Home, Servers: 3, Registries: 2, Routers: 2, Ingests: 2, Edges: 3,
+		Router: []string{"--copies", "2"}, Edge: edge})
+	w.far = stack.StartCluster(t, stack.ClusterOptions{Programs: programs, Region: "far", Home: w.Cluster, Servers: 1, Registries: 1, Routers: 1, Edges: 2,
+		Edge: edge})
 	var names []string
 	for i := range symbols {
 		names = append(names, fmt.Sprintf("CHAOS%d-USD", i))
 	}
 	w.publisher = startPublisher(t, w.URLs(), names)
+	for i := range quietSymbols {
+		w.quiet = append(w.quiet, newQuiet(fmt.Sprintf("QUIET%d-USD", i)))
+	}
 	natstest.Eventually(t, well, func() bool {
 		for _, k := range w.publisher.symbols {
 			if k.newest().number == 0 {
@@ -55,32 +90,72 @@ func newWorld(t *testing.T, programs stack.Programs, dice *rand.Rand) *world {
 		}
 		return true
 	}, "a price of each symbol is accepted")
-	for _, e := range w.Edges {
-		w.doors = append(w.doors, natstest.NewCable(t, e.URL()))
-	}
-	encodings := []tickfan.Encoding{tickfan.Compact, tickfan.MessagePack, tickfan.JSON}
-	for i := range viewers {
-		var mine []string
-		for k := range each {
-			mine = append(mine, names[(i*3+k*7)%symbols])
+	t.Cleanup(func() {
+		for _, n := range w.came {
+			n.close()
 		}
-		mode := map[bool]string{true: "every", false: "latest"}[i%2 == 0]
-		w.viewers = append(w.viewers, w.startViewer(fmt.Sprintf("viewer %d (%s)", i, mode), w.doorsFrom(i),
-			tickfan.Options{Encoding: encodings[i%3]}, i%2 == 0, mine))
-	}
+	})
+	w.doors, w.farDoors = w.layDoors(w.Edges), w.layDoors(w.far.Edges)
+	w.watch(w.doors, viewers-away, names, "")
+	w.atHome = len(w.viewers)
+	w.watch(w.farDoors, away, names, ", far")
 	for i := range w.doors {
-		startNewcomer(t, fmt.Sprintf("N%d", i), w.doorsFrom(i), w.URLs(), &w.firsts, w.violated)
+		startAsker(t, fmt.Sprintf("N%d", i), urls(w.doors, i), w.URLs(), &w.firsts, w.violated)
 	}
 	return w
 }
 
-// doorsFrom are the addresses of all edges, one of them first.
-func (w *world) doorsFrom(first int) string {
-	var urls []string
-	for k := range w.doors {
-		urls = append(urls, "http://"+w.doors[(first+k)%len(w.doors)].Address())
+func (w *world) layDoors(edges []*stack.Node) (all []door) {
+	for _, e := range edges {
+		all = append(all, door{natstest.NewCable(w.t, e.URL())})
 	}
-	return strings.Join(urls, ",")
+	return all
+}
+
+// watch has clients come by the doors, and two bare ones by each.
+func (w *world) watch(doors []door, n int, names []string, where string) {
+	w.t.Helper()
+	quiet := make([]string, len(w.quiet))
+	for i, k := range w.quiet {
+		quiet[i] = k.symbol
+	}
+	encodings := []tickfan.Encoding{tickfan.Compact, tickfan.MessagePack, tickfan.JSON}
+	for i := range n {
+		var mine []string
+		for k := range each {
+			mine = append(mine, names[(i*3+k*7)%symbols])
+		}
+		for k := range quietOfEach {
+			mine = append(mine, quiet[(i+k*3)%len(quiet)])
+		}
+		mode := map[bool]string{true: "every", false: "latest"}[i%2 == 0]
+		w.viewers = append(w.viewers, w.startViewer(fmt.Sprintf("viewer %d (%s%s)", i, mode, where), urls(doors, i),
+			tickfan.Options{Encoding: encodings[i%3]}, i%2 == 0, mine))
+	}
+	all := append(slices.Clone(names), quiet...)
+	for i := range 2 * len(doors) {
+		var addresses []string
+		for k := range doors {
+			addresses = append(addresses, doors[(i+k)%len(doors)].Address())
+		}
+		every := i >= len(doors)
+		mode := map[bool]string{true: "every", false: "latest"}[every]
+		w.viewers = append(w.viewers, startBare(w.t, fmt.Sprintf("bare viewer %d (%s%s)", i, mode, where), addresses, w.violated, every, all))
+	}
+}
+
+// judged are those who must have the newest prices now.
+func (w *world) judged() []*viewer {
+	all := slices.Clone(w.viewers)
+	if w.apart {
+		all = all[:w.atHome]
+	}
+	for _, n := range w.came {
+		if !n.far || !w.apart {
+			all = append(all, n.viewer)
+		}
+	}
+	return all
 }
 
 // violated notes something that must not be.
@@ -102,6 +177,7 @@ func (w *world) violation() string {
 // false: it took too long, or something was seen that must not be.
 func (w *world) settle() (took time.Duration, ok bool) {
 	began := time.Now()
+	judged := w.judged()
 	newest := map[string]accepted{}
 	look := time.NewTicker(10 * time.Millisecond)
 	defer look.Stop()
@@ -117,8 +193,14 @@ func (w *world) settle() (took time.Duration, ok bool) {
 			}
 			continue
 		}
+		if w.whispers.Load() > 0 {
+			continue
+		}
+		for _, k := range w.quietOnes() {
+			newest[k.symbol] = k.newest()
+		}
 		what = ""
-		for _, v := range w.viewers {
+		for _, v := range judged {
 			if what = v.behind(newest); what != "" {
 				break
 			}
@@ -128,9 +210,29 @@ func (w *world) settle() (took time.Duration, ok bool) {
 	if what != "" {
 		w.violated("not well after %s: %s (prices accepted of %d symbols)", well, what, len(newest))
 	}
-	for _, k := range w.publisher.symbols {
+	w.judge()
+	w.judgeRemovals()
+	return took, w.violation() == ""
+}
+
+// quietOnes are the symbols that are published now and then.
+func (w *world) quietOnes() []*published {
+	all := slices.Clone(w.quiet)
+	for _, n := range w.came {
+		all = append(all, n.wants)
+	}
+	return all
+}
+
+// judge judges the steps that viewers took, and forgets what no viewer can step over any more.
+func (w *world) judge() {
+	all := w.viewers
+	for _, n := range w.came {
+		all = append(all[:len(all):len(all)], n.viewer)
+	}
+	for _, k := range append(w.quietOnes(), w.publisher.symbols...) {
 		oldest := k.newest().Position
-		for _, v := range w.viewers {
+		for _, v := range all {
 			v.judge(k)
 			v.mu.Lock()
 			if s := v.symbols[k.symbol]; s != nil && oldest.After(s.last.Position) {
@@ -140,7 +242,31 @@ func (w *world) settle() (took time.Duration, ok bool) {
 		}
 		k.forget(oldest)
 	}
-	return took, w.violation() == ""
+}
+
+var (
+	removal = regexp.MustCompile(`msg="interest of a dead edge removed" .*edge=(\S+)`)
+	edgeID  = regexp.MustCompile(`msg=listening .* edge=(\S+) address=`)
+)
+
+// judgeRemovals finds interest of an edge that lives and was removed all the same.
+func (w *world) judgeRemovals() {
+	for _, c := range []*stack.Cluster{w.Cluster, w.far} {
+		live := map[string]bool{}
+		for _, e := range c.Edges {
+			if id := edgeID.FindStringSubmatch(e.Log()); id != nil && e.Running() {
+				live[id[1]] = true
+			}
+		}
+		for _, r := range c.Registries {
+			for _, m := range removal.FindAllStringSubmatch(r.Log(), -1) {
+				if live[m[1]] && !w.removed[m[1]] {
+					w.removed[m[1]] = true
+					w.violated("%s removed the interest of %s, which lives", r.Name(), m[1])
+				}
+			}
+		}
+	}
 }
 
 // leader is the server that leads a stream's group, nil when there is none or nobody says.

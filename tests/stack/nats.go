@@ -7,11 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/tickfan/tickfan/libs/natstest"
 )
 
 // NATS is a nats-server with JetStream. It keeps its port and its streams over restarts.
@@ -19,6 +20,11 @@ type NATS struct {
 	*Process
 	url   string
 	store string
+
+	Routes []*natstest.Cable // its ways to the others of its cluster, and theirs to it
+
+	noDisk error // why there is no disk of its own
+	filler string
 }
 
 // config is what Tickfan asks of a server, see the comments of libs/natsd, which the all-in-one uses instead.
@@ -35,40 +41,15 @@ ping_interval: 5s
 ping_max: 2
 `
 
-// clusterConfig makes it one of several. Clients are not told of the others: each has its own ways to them.
-const clusterConfig = `
-cluster {
-	name: stack
-	listen: "127.0.0.1:%d"
-	routes: [%s]
-	no_advertise: true
-}
-`
+func newNATS(t testing.TB, p Programs) *NATS { t.Helper(); return newServer(t, p, "nats-server") }
 
-func newNATS(t testing.TB, p Programs) *NATS { t.Helper(); return newServer(t, p, "nats-server", "") }
-
-// newCluster makes n servers that share JetStream.
-func newCluster(t testing.TB, p Programs, n int) (all []*NATS) {
-	t.Helper()
-	ports := make([]int, n)
-	routes := make([]string, n)
-	for i := range ports {
-		ports[i] = restartablePort(t)
-		routes[i] = "nats://127.0.0.1:" + strconv.Itoa(ports[i])
-	}
-	for i, port := range ports {
-		all = append(all, newServer(t, p, fmt.Sprintf("nats-%c", 'a'+i), fmt.Sprintf(clusterConfig, port, strings.Join(routes, ", "))))
-	}
-	return all
-}
-
-func newServer(t testing.TB, p Programs, name, more string) *NATS {
+func newServer(t testing.TB, p Programs, name string) *NATS {
 	t.Helper()
 	dir := t.TempDir()
 	port := restartablePort(t)
 	store := filepath.Join(dir, "jetstream")
 	file := filepath.Join(dir, "nats.conf")
-	if err := os.WriteFile(file, fmt.Appendf(nil, config+"%s", name, port, store, more), 0o600); err != nil {
+	if err := os.WriteFile(file, fmt.Appendf(nil, config, name, port, store), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return &NATS{Process: newProcess(t, name, p.Path("nats-server"), "-c", file), url: "nats://127.0.0.1:" + strconv.Itoa(port), store: store}

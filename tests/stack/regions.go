@@ -1,23 +1,12 @@
 package stack
 
 import (
-	"fmt"
-	"path/filepath"
 	"strconv"
-	"strings"
 	"testing"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/tickfan/tickfan/libs/natstest"
-)
-
-// Home is the name of the region where ingest stamps.
-const Home = "home"
-
-const (
-	password     = "services"
-	linkPassword = "link"
 )
 
 // Region is a region's server and services. Its server is set up by deploy/nats.
@@ -38,11 +27,11 @@ type Region struct {
 // end with the test.
 func StartRegions(t testing.TB, p Programs, away ...string) (all []*Region) {
 	t.Helper()
-	leaf := restartablePort(t)
-	all = append(all, newRegion(t, p, Home, "home.conf", "NATS_LEAF_LISTEN=127.0.0.1:"+strconv.Itoa(leaf), "NATS_REGION_PASSWORD="+linkPassword))
+	port := restartablePort(t)
+	all = append(all, newRegion(t, p, Home, leaf(port)...))
 	for _, name := range away {
-		link := natstest.NewCable(t, "nats://127.0.0.1:"+strconv.Itoa(leaf))
-		r := newRegion(t, p, name, "region.conf", fmt.Sprintf("NATS_HOME=nats-leaf://region:%s@%s", linkPassword, link.Address()))
+		link := natstest.NewCable(t, "nats://127.0.0.1:"+strconv.Itoa(port))
+		r := newRegion(t, p, name, homes([]*natstest.Cable{link}))
 		r.Link = link
 		all = append(all, r)
 	}
@@ -59,18 +48,9 @@ func StartRegions(t testing.TB, p Programs, away ...string) (all []*Region) {
 	return all
 }
 
-func newRegion(t testing.TB, p Programs, name, config string, env ...string) *Region {
+func newRegion(t testing.TB, p Programs, name string, env ...string) *Region {
 	t.Helper()
-	dir, err := goCommand("", "list", "-m", "-f", "{{.Dir}}", product)
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := restartablePort(t)
-	n := &NATS{url: fmt.Sprintf("nats://tickfan:%s@127.0.0.1:%d", password, port), store: t.TempDir()}
-	n.Process = NewProcess(t, "nats-"+name, p.Path("nats-server"), append(env,
-		"NATS_NAME="+name, "NATS_LISTEN=127.0.0.1:"+strconv.Itoa(port), "NATS_MONITOR=127.0.0.1:-1",
-		"NATS_STORE="+n.store, "NATS_DOMAIN="+name, "NATS_PASSWORD="+password),
-		"-c", filepath.Join(strings.TrimSpace(dir), "deploy", "nats", config))
+	n := deployed(t, p, "nats-"+name, name, "", env...)
 	n.Start()
 	r := &Region{t: t, programs: p, Name: name, Server: n}
 	r.Registry = r.service("registry", "registry")

@@ -79,8 +79,10 @@ func (l *Lease) try(ctx context.Context) (rev uint64, holder string, err error) 
 	}
 	rev, v, err := l.lease(ctx)
 	switch {
-	case err == nil && v.Instance == l.o.Instance:
+	case err == nil && v.Instance == l.o.Instance && rev > l.past:
 		return rev, "", nil // we made it and the answer was lost
+	case err == nil && v.Instance == l.o.Instance: // a lagging replica's, or what could not be given back
+		return 0, "an earlier term of this ingest", nil
 	case err == nil:
 		return 0, v.Instance, nil
 	case !errors.Is(err, jetstream.ErrKeyNotFound):

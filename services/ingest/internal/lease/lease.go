@@ -65,6 +65,8 @@ type Lease struct {
 	seen  atomic.Uint64 // the highest epoch seen on ticks.> and in beat
 	proof chan struct{} // seen rose
 
+	past uint64 // last known revision of the lease that was lost
+
 	alive  time.Time // when the refresh timer last fired, or an answer came
 	paused bool
 
@@ -176,6 +178,7 @@ func (l *Lease) hold(ctx context.Context, rev uint64) error {
 		<-done
 		l.o.Holder.End()
 		term.release(ctx)
+		l.past = term.rev
 	}()
 
 	l.alive, l.paused = l.o.Now(), false

@@ -151,6 +151,27 @@ func TestMissingKeysAreMadeAgain(t *testing.T) {
 	restored("LEADER deleted")
 }
 
+// A replica that lags shows a lease that was lost. It is no lease.
+func TestEarlierTermIsNotWonAgain(t *testing.T) {
+	srv := natstest.Start(t)
+	js, err := jetstream.New(srv.Connect(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := New(Options{JetStream: js, Instance: "a", Replicas: 1, Log: slog.New(slog.DiscardHandler)})
+	rev, holder, err := l.try(t.Context())
+	if err != nil || holder != "" {
+		t.Fatalf("%q holds the lease, %v", holder, err)
+	}
+	if again, holder, err := l.try(t.Context()); err != nil || holder != "" || again != rev {
+		t.Errorf("whose answer was lost: %q holds the lease at %d, %v", holder, again, err)
+	}
+	l.past = rev
+	if _, holder, err := l.try(t.Context()); err != nil || holder == "" {
+		t.Errorf("won again, %v", err)
+	}
+}
+
 func TestLostToAnothersKey(t *testing.T) {
 	srv := natstest.Start(t)
 	a := contend(t, srv, "a", 0, &holder{})
@@ -219,6 +240,38 @@ func TestEpochAboveAll(t *testing.T) {
 }
 
 // However long TICKS takes to be read, the lease is kept meanwhile; and a fault is tried again.
+// Ingests whose clocks are an hour apart follow one another, and one's is set while it stamps: epochs strictly grow, and
+// nobody stops for it.
+func TestWrongClocks(t *testing.T) {
+	srv := natstest.Start(t)
+	leader := contend(t, srv, "right", 0, &holder{})
+	epoch := leader.begins(t, 1)
+	for _, c := range []struct {
+		name  string
+		ahead time.Duration
+	}{{"back", -time.Hour}, {"ahead", time.Hour}, {"right-again", 0}, {"back-again", -time.Hour}} {
+		next := contend(t, srv, c.name, 0, &holder{})
+		next.clock.jump(c.ahead)
+		leader.stop()
+		now := next.begins(t, 1)
+		if now <= epoch {
+			t.Errorf("%s: epoch %d after %d", c.name, now, epoch)
+		}
+		leader, epoch = next, now
+	}
+	for _, step := range []time.Duration{2 * time.Hour, -3 * time.Hour} {
+		before := leader.holder.keptUntil()
+		leader.clock.jump(step)
+		natstest.Eventually(t, patience, func() bool {
+			until := leader.holder.keptUntil()
+			return leader.condition.Err() == nil && (until.Sub(before) > step/2) == (step > 0)
+		}, "it goes on by the clock that was set by %s", step)
+	}
+	if leader.holder.current() != epoch || leader.holder.terms() != 1 || leader.Lost() != 0 {
+		t.Errorf("epoch %d in term %d, lost %d times; want %d", leader.holder.current(), leader.holder.terms(), leader.Lost(), epoch)
+	}
+}
+
 func TestRefreshWhilePreparing(t *testing.T) {
 	srv := natstest.Start(t)
 	gate := make(chan struct{})

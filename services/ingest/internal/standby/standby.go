@@ -41,8 +41,8 @@ type price struct {
 }
 
 type seen struct {
-	quote tick.Quote
-	at    time.Time
+	tick tick.Tick
+	at   time.Time
 }
 
 // New holds prices for keep: as long as it may take until the death of a leader is known and another one has the lease.
@@ -70,7 +70,7 @@ func (h *Held) Hold(s subject.Symbol, q tick.Quote, now time.Time, stamp func() 
 		h.sweep(now) // of prices that the leader refuses
 	}
 	_, known := h.held[s]
-	if t, ok := h.ticks[s]; ok && same(t.quote, q) && now.Sub(t.at) <= early {
+	if t, ok := h.ticks[s]; ok && same(t.tick.Quote, q) && now.Sub(t.at) <= early {
 		delete(h.held, s)
 	} else if known || len(h.held) < h.most {
 		h.held[s] = price{q, now, stamp}
@@ -86,17 +86,29 @@ func (h *Held) sweep(now time.Time) {
 }
 
 // Tick takes a tick that the leader has stamped.
-func (h *Held) Tick(s subject.Symbol, q tick.Quote, now time.Time) {
+func (h *Held) Tick(t *tick.Tick, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	defer h.count()
 	if h.active() {
 		return
 	}
-	h.ticks[s] = seen{q, now}
-	if p, ok := h.held[s]; ok && same(p.quote, q) {
-		delete(h.held, s)
+	h.ticks[t.Symbol] = seen{*t, now}
+	if p, ok := h.held[t.Symbol]; ok && same(p.quote, t.Quote) {
+		delete(h.held, t.Symbol)
 	}
+}
+
+// Newer are the newest ticks of the leader that come after those known.
+func (h *Held) Newer(known map[subject.Symbol]tick.Position) (all []tick.Tick) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for s, t := range h.ticks {
+		if t.tick.After(known[s]) {
+			all = append(all, t.tick)
+		}
+	}
+	return all
 }
 
 // same compares all but the time, which each ingest fills in where the publisher gave none.

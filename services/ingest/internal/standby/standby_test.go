@@ -54,7 +54,7 @@ func (d *desk) price(s subject.Symbol, price string) {
 
 func (d *desk) tick(s subject.Symbol, price string) {
 	d.now = d.now.Add(time.Millisecond)
-	d.Tick(s, quote(price, 1), d.now)
+	d.Tick(&tick.Tick{Symbol: s, Quote: quote(price, 1)}, d.now)
 }
 
 func (d *desk) takesOver(t *testing.T, want ...string) {

@@ -281,7 +281,8 @@ func (f *Follower) look() {
 	}
 	var all []late
 	f.o.Stamper.Newest(func(s subject.Symbol, p tick.Position, at int64) {
-		if now.UnixMicro()-at >= due.Microseconds() && f.isLate(s, p, now) {
+		// What comes from the future was stamped before the clock was set back: nobody knows when.
+		if age := now.UnixMicro() - at; (age >= due.Microseconds() || age < 0) && f.isLate(s, p, now) {
 			all = append(all, late{s, p})
 		}
 	})

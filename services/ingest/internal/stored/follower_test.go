@@ -113,6 +113,20 @@ func TestLateTicksArePublishedAgainMoreAndMoreSeldom(t *testing.T) {
 	}
 }
 
+// A clock that was set back does not make a late tick wait until it has come again.
+func TestClockSetBack(t *testing.T) {
+	now := time.Unix(1763769600, 0)
+	s := &stamper{}
+	s.epoch.Store(7)
+	f := New(Options{Stamper: s, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }})
+	s.stamp(at(1), now)
+	now = now.Add(-time.Hour)
+	f.look()
+	if n := s.published(); n != 1 {
+		t.Errorf("published again %d times, want once", n)
+	}
+}
+
 func TestWait(t *testing.T) {
 	now := time.Unix(1763769600, 0)
 	s := &stamper{}

@@ -13,14 +13,14 @@ import (
 )
 
 const (
-	newcomerEvery   = 500 * time.Millisecond
-	newcomerSymbols = 24 // in turn, so that each is wanted by nobody any more when its turn comes again
-	newcomerTick    = 5 * time.Millisecond
+	askEvery   = 500 * time.Millisecond
+	askSymbols = 24 // in turn, so that each is wanted by nobody any more when its turn comes again
+	askTick    = 5 * time.Millisecond
 )
 
-// newcomer is a client that subscribes to a symbol that nobody else wants, again and again, and takes the time until a
+// asker is a client that subscribes to a symbol that nobody else wants, again and again, and takes the time until a
 // price comes that was published after it asked: until then the edge, the registry and a router must have heard of it.
-type newcomer struct {
+type asker struct {
 	*tickfan.Client
 	nc    *nats.Conn
 	name  string
@@ -28,7 +28,7 @@ type newcomer struct {
 	says  func(format string, args ...any)
 }
 
-func startNewcomer(t *testing.T, name, edges, servers string, took *times, says func(string, ...any)) {
+func startAsker(t *testing.T, name, edges, servers string, took *times, says func(string, ...any)) {
 	t.Helper()
 	// What cannot leave at once is no price to wait for.
 	nc, err := nats.Connect(servers, nats.Name(name), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.ReconnectBufSize(-1),
@@ -42,12 +42,12 @@ func startNewcomer(t *testing.T, name, edges, servers string, took *times, says 
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
-	n := &newcomer{Client: c, nc: nc, name: name, times: took, says: says}
+	a := &asker{Client: c, nc: nc, name: name, times: took, says: says}
 	ctx, end := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		n.run(ctx)
+		a.run(ctx)
 	}()
 	t.Cleanup(func() {
 		end()
@@ -57,8 +57,8 @@ func startNewcomer(t *testing.T, name, edges, servers string, took *times, says 
 	})
 }
 
-func (n *newcomer) run(ctx context.Context) {
-	every := time.NewTicker(newcomerEvery)
+func (a *asker) run(ctx context.Context) {
+	every := time.NewTicker(askEvery)
 	defer every.Stop()
 	for i := 0; ; i++ {
 		select {
@@ -66,21 +66,21 @@ func (n *newcomer) run(ctx context.Context) {
 			return
 		case <-every.C:
 		}
-		symbol := fmt.Sprintf("NEW%d-%s", i%newcomerSymbols, n.name)
-		took, err := n.one(ctx, symbol)
+		symbol := fmt.Sprintf("ASK%d-%s", i%askSymbols, a.name)
+		took, err := a.one(ctx, symbol)
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			n.says("%s has no price of %s %s after it asked for it: %v", n.name, symbol, took, err)
+			a.says("%s has no price of %s %s after it asked for it: %v", a.name, symbol, took, err)
 			return
 		}
-		n.times.add(took)
+		a.times.add(took)
 	}
 }
 
 // one subscribes to a symbol, publishing it all the while, and tells how long it took to get a price that is younger.
-func (n *newcomer) one(ctx context.Context, symbol string) (took time.Duration, err error) {
+func (a *asker) one(ctx context.Context, symbol string) (took time.Duration, err error) {
 	began := time.Now()
 	// What mends a blow may take as long as it takes; what follows may take as long as anything.
 	ctx, cancel := context.WithTimeout(ctx, 3*well)
@@ -88,10 +88,10 @@ func (n *newcomer) one(ctx context.Context, symbol string) (took time.Duration, 
 	published := make(chan struct{})
 	go func() {
 		defer close(published)
-		tick := time.NewTicker(newcomerTick)
+		tick := time.NewTicker(askTick)
 		defer tick.Stop()
 		for ctx.Err() == nil {
-			_ = n.nc.Publish("ingest."+symbol, priceOf(uint64(time.Since(began)/newcomerTick), time.Now())) // the next one will do
+			_ = a.nc.Publish("ingest."+symbol, priceOf(uint64(time.Since(began)/askTick), time.Now())) // the next one will do
 			select {
 			case <-ctx.Done():
 			case <-tick.C:
@@ -99,16 +99,16 @@ func (n *newcomer) one(ctx context.Context, symbol string) (took time.Duration, 
 		}
 	}()
 	defer func() { cancel(); <-published }()
-	if _, err := n.Subscribe(ctx, []string{symbol}); err != nil {
+	if _, err := a.Subscribe(ctx, []string{symbol}); err != nil {
 		return time.Since(began), err
 	}
-	for event, err := range n.Events(ctx) {
+	for event, err := range a.Events(ctx) {
 		if err != nil {
 			return time.Since(began), err
 		}
 		if t, ok := event.(tickfan.Tick); ok && t.Symbol == symbol && !t.Time().Before(began.Truncate(time.Microsecond)) {
 			took = time.Since(began)
-			return took, n.Unsubscribe(ctx, symbol)
+			return took, a.Unsubscribe(ctx, symbol)
 		}
 	}
 	return time.Since(began), errors.New("no more events")
