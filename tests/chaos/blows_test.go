@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -39,7 +40,7 @@ func blows() []blow {
 		{"kill all servers", (*world).killServers, mended},
 		{"kill all servers past the leases", past((*world).killServers), mended},
 		{"power loss", (*world).powerLoss, mended},
-		{"pause a server", func(w *world) func() { return w.pause(pick(w, w.Servers).Process) }, mended},
+		{"pause a server", (*world).pauseServer, mended},
 		{"pause the leading ingest", func(w *world) func() { return w.pause(w.leadingIngest().Process) }, mended},
 		{"pause the leading ingest past its lease", func(w *world) func() { return w.pause(w.leadingIngest().Process) }, spare},
 		{"pause an edge past its lease", past(func(w *world) func() { return w.pause(pick(w, w.Edges).Process) }), mended},
@@ -188,6 +189,14 @@ func copyFolder(to, from string) error {
 func (w *world) pause(p *stack.Process) func() {
 	p.Signal(syscall.SIGSTOP)
 	return func() { p.Signal(syscall.SIGCONT) }
+}
+
+// pauseServer spares the one that the publisher is on. What lies unread before a paused server reaches ingest when it goes on,
+// after what the publisher has sent by another meanwhile: so it is ingest's newest, and no fault of anybody's here.
+func (w *world) pauseServer() func() {
+	at := w.publisher.nc.ConnectedAddr()
+	others := slices.DeleteFunc(slices.Clone(w.Servers), func(n *stack.NATS) bool { return at != "" && strings.HasSuffix(n.URL(), "@"+at) })
+	return w.pause(pick(w, others).Process)
 }
 
 // past lets a blow last longer than a lease.

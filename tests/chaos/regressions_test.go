@@ -20,6 +20,7 @@ var regressions = []struct {
 	{2, time.Second, "fill all disks", "the same"},
 	{11, time.Minute, "stall a server's ways|kill the server that leads INTEREST", "two leaders, each before it heard of the other"},
 	{12, time.Minute, "cut a server off from the others|kill the leading ingest$", "an ingest took its own lost lease, as a lagging replica showed it, for a new one, and waited 30 s for one answer"},
+	{13, 20 * time.Second, "pause a server", "a price that lay before the paused server came after newer ones, which the publisher had sent by another"},
 }
 
 func TestRegressions(t *testing.T) {
