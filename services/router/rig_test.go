@@ -81,7 +81,9 @@ func (w *world) tick(s subject.Symbol, epoch, seq uint64) {
 // store publishes a tick and returns when TICKS has it.
 func (w *world) store(s subject.Symbol, epoch, seq uint64) {
 	w.t.Helper()
-	if _, err := w.js.Publish(w.t.Context(), subject.Ticks(s), payload(s, epoch, seq)); err != nil {
+	ctx, cancel := context.WithTimeout(w.t.Context(), within)
+	defer cancel()
+	if _, err := w.js.Publish(ctx, subject.Ticks(s), payload(s, epoch, seq)); err != nil {
 		w.t.Fatal(err)
 	}
 }
