@@ -68,7 +68,7 @@ func newRegion(t testing.TB, p Programs, name, config string, env ...string) *Re
 	port := restartablePort(t)
 	n := &NATS{url: fmt.Sprintf("nats://tickfan:%s@127.0.0.1:%d", password, port), store: t.TempDir()}
 	n.Process = NewProcess(t, "nats-"+name, p.Path("nats-server"), append(env,
-		"NATS_NAME="+name, "NATS_LISTEN=127.0.0.1:"+strconv.Itoa(port), "NATS_MONITOR=127.0.0.1:0",
+		"NATS_NAME="+name, "NATS_LISTEN=127.0.0.1:"+strconv.Itoa(port), "NATS_MONITOR=127.0.0.1:-1",
 		"NATS_STORE="+n.store, "NATS_DOMAIN="+name, "NATS_PASSWORD="+password),
 		"-c", filepath.Join(strings.TrimSpace(dir), "deploy", "nats", config))
 	n.Start()
