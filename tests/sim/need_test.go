@@ -100,16 +100,17 @@ func (r *results) need(b *strings.Builder, c *costs, e edgeCosts) {
 	g := &last.Regions[0]
 	measured := float64(g.Buckets)
 	a, k := atMarket(last)
-	storm := sum(last.Storm.Samples)
+	steady, storm := sum(last.Steady.Samples), sum(last.Storm.Samples)
 	fmt.Fprintf(b, "\nThe rest, of each region, from the step of %.0f buckets:\n\n", measured)
 	rows = nil
 	for _, regions := range []float64{1, 3} {
 		share := tenMillion / clients / regions / measured
 		x := []float64{marketRate, a.allItems() / a[seconds] * k * share, a.rate(batches) * k * share, measured * share, 1}
 		rows = append(rows, []string{num(regions), num(measured * share), num(x[oneItem]), num(x[oneBatch]), f1(of(c.router, x)), f1(of(c.nats, x)), f2(a.rate(bytes) * k * share * 8 / 1e9),
-			num(last.Steady.minutely(last.Steady.Samples) * share), num(storm[writes] * share), num(float64(g.RouterMemory) * share / 1e6), num(float64(g.RegistryMemory) * share / 1e6), f1(float64(g.Bytes) * share / 1e6)})
+			num(last.Steady.minutely(last.Steady.Samples) * share), num(storm[writes] * share),
+			f2(steady.rate(registryCPU) * last.Steady.Each / 60 * share), num(float64(g.RouterMemory) * share / 1e6), num(float64(g.RegistryMemory) * share / 1e6), f1(float64(g.Bytes) * share / 1e6)})
 	}
-	report.Table(b, []string{"regions", "buckets", "items/s", "batches/s", "router cores", "nats-server cores", "Gbit/s to the edges", "KV writes/s, steady, a symbol a client and minute", "KV writes of a storm", "router MB", "registry MB", "KV MB"}, rows)
+	report.Table(b, []string{"regions", "buckets", "items/s", "batches/s", "router cores", "nats-server cores", "Gbit/s to the edges", "KV writes/s, steady, a symbol a client and minute", "KV writes of a storm", "registry cores for the steady, at most", "router MB", "registry MB", "KV MB"}, rows)
 }
 
 func TestEdgeCosts(t *testing.T) {

@@ -34,7 +34,7 @@ func made(buckets int) step {
 }
 
 func TestResults(t *testing.T) {
-	r := &results{Began: time.Unix(0, 0), Market: newMarket(), Steps: []step{made(10), made(100), made(1000)}}
+	r := &results{Began: time.Unix(0, 0), Market: newMarket(), rhythm: madeUp(), edge: edgeCosts{write: 10, update: 0.1, idle: 0.8, connect: 57, memory: 1100, compact: 6, plain: 220}, Steps: []step{made(10), made(100), made(1000)}}
 	r.Machine.Cores = 2
 	text := r.markdown()
 	for _, want := range []string{
@@ -63,5 +63,5 @@ func TestResults(t *testing.T) {
 			t.Errorf("no %s in JSON", want)
 		}
 	}
-	(&results{Market: r.Market}).markdown() // of nothing, it is empty
+	(&results{Market: r.Market, rhythm: madeUp()}).markdown() // of nothing, it is empty
 }
