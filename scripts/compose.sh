@@ -29,9 +29,9 @@ args=()
 if [[ -z ${STANDINS:-} ]] && docker info >/dev/null 2>&1; then
 	echo "A Docker Engine runs: it is used, with the images that docker-compose.yml names."
 else
-	if ! command -v dockerd docker >/dev/null || [[ ! -x $(command -v iptables) ]]; then
+	if ! command -v dockerd >/dev/null || ! command -v iptables >/dev/null || ! command -v wget >/dev/null; then
 		command -v apt-get >/dev/null || { echo "no dockerd, and no apt-get to install it with" >&2 && exit 1; }
-		install_packages docker.io iptables
+		install_packages docker.io iptables wget
 	fi
 	if ((EUID != 0)); then
 		echo "SKIP: no Docker Engine runs, and only root may start one"
@@ -54,11 +54,11 @@ else
 	args=(-overrides "$(<"$cache/standins/overrides")")
 fi
 
-# The tools come from modules, in the versions that are pinned here and in tests/compose/tools.
+# The tools come from modules, in the versions that tests/compose/tools pins.
 if ! docker compose version >/dev/null 2>&1; then
 	export DOCKER_CONFIG=$cache/cli
-	(cd tests/compose/tools && GOWORK=off go build -trimpath -o "$cache/cli/cli-plugins/docker-compose" github.com/docker/compose/v2/cmd)
+	(cd tests/compose/tools/compose && GOWORK=off go build -trimpath -o "$cache/cli/cli-plugins/docker-compose" github.com/docker/compose/v2/cmd)
 fi
-[[ -x $cache/bin/nats ]] || GOBIN=$cache/bin go install github.com/nats-io/natscli/nats@v0.3.0
+(cd tests/compose/tools/nats && GOWORK=off go build -trimpath -o "$cache/bin/nats" github.com/nats-io/natscli/nats)
 
 PATH=$cache/bin:$PATH go test -count=1 -v -timeout 30m ./tests/compose "$@" -args -compose "${args[@]}"

@@ -26,6 +26,7 @@ fi
 cat <<END
 page        http://localhost:8080
 publish     nats ${server}pub ingest.BTC-USD '{"price":"64123.51"}'
+            docker compose run --rm tickctl pub BTC-USD 64123.51
 Jaeger      http://localhost:16686
 Grafana     http://localhost:3000
 Prometheus  http://localhost:9095

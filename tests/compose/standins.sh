@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Puts images into a Docker Engine under the names that docker-compose.yml and the Dockerfile ask for, made of real
 # programs that are at hand without an image registry: nats-server from its module, nginx and Prometheus from Debian's
-# packages, Go from the installed toolchain with the modules that the services need. Shell and wget are BusyBox's.
+# packages, Go from the installed toolchain with the modules that the services need. The shell is BusyBox.
 #
 #	standins.sh <engine> <folder>
 #
@@ -37,8 +37,9 @@ root() {
 	mkdir -p "$work/root"/{bin,etc/ssl/certs,tmp,usr/bin,usr/sbin,root}
 	chmod 1777 "$work/root/tmp"
 	echo 'root:x:0:0:root:/root:/bin/sh' >"$work/root/etc/passwd"
-	cp "$work/debian/busybox-static/bin/busybox" "$work/root/bin/"
-	for c in sh wget cat grep sleep ls mkdir rm; do ln -s busybox "$work/root/bin/$c"; done
+	program "$work/debian/busybox/bin/busybox" /bin/busybox
+	for c in sh cat grep sleep mkdir; do ln -s busybox "$work/root/bin/$c"; done
+	program "$(command -v wget)" /bin/wget # Debian's BusyBox crashes when it looks up a name
 	cp -L /etc/ssl/certs/ca-certificates.crt "$work/root/etc/ssl/certs/"
 }
 
@@ -78,7 +79,7 @@ build_nginx() {
 	cp "$apt/source/objs/nginx" "$work/nginx"
 }
 
-package busybox-static
+package busybox
 overrides="$here/override.yml"
 
 root
@@ -112,16 +113,22 @@ program "$nginx" /usr/sbin/nginx
 mkdir -p "$work/root"/{usr/share/nginx,var/log/nginx,var/lib/nginx}
 image "$(pinned nginx)" 'ENTRYPOINT ["/bin/sh"]' 'ENV PATH=/usr/sbin:/usr/bin:/bin'
 
-root
-goroot=$(go env GOROOT)
-mkdir -p "$work/root/usr/local/go" "$work/root/go"
-cp -a "$goroot"/{bin,pkg,src,go.env,VERSION} "$work/root/usr/local/go/"
-# Only what the services need, in the form of a module proxy.
-GOMODCACHE=$work/modules GOPROXY=file://$(go env GOMODCACHE)/cache/download,$(go env GOPROXY) GOFLAGS=-modcacherw GOWORK=off \
-	go list -deps ./services/... >/dev/null
-cp -a "$work/modules/cache/download" "$work/root/goproxy"
-image "$(pinned golang)" 'ENV PATH=/usr/local/go/bin:/usr/bin:/bin' 'ENV GOPATH=/go' 'ENV GOTOOLCHAIN=local' \
-	'ENV GOPROXY=file:///goproxy' 'ENV GOSUMDB=off'
+golang=$(pinned golang)
+stamp="$golang $(go version) $(cat go.sum | cksum)"
+if [[ $(docker image inspect --format '{{index .Config.Labels "stamp"}}' "$golang" 2>/dev/null) == "$stamp" ]]; then
+	echo "stand-in: $golang, from the last run"
+else
+	root
+	goroot=$(go env GOROOT)
+	mkdir -p "$work/root/usr/local/go" "$work/root/go"
+	cp -a "$goroot"/{bin,pkg,src,go.env,VERSION} "$work/root/usr/local/go/"
+	# Only what the services need, in the form of a module proxy.
+	GOMODCACHE=$work/modules GOPROXY=file://$(go env GOMODCACHE)/cache/download,$(go env GOPROXY) GOFLAGS=-modcacherw GOWORK=off \
+		go list -deps ./services/... >/dev/null
+	cp -a "$work/modules/cache/download" "$work/root/goproxy"
+	image "$golang" "LABEL stamp=\"$stamp\"" 'ENV PATH=/usr/local/go/bin:/usr/bin:/bin' 'ENV GOPATH=/go' 'ENV GOTOOLCHAIN=local' \
+		'ENV GOPROXY=file:///goproxy' 'ENV GOSUMDB=off'
+fi
 
 # Grafana and Jaeger have none: override.yml puts this in their place.
 root

@@ -1,4 +1,4 @@
-module github.com/tickfan/tickfan/tests/compose/tools
+module github.com/tickfan/tickfan/tests/compose/tools/compose
 
 go 1.26.0
 
