@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -176,12 +177,22 @@ func TestCluster(t *testing.T) {
 	p.expect(around(map[string]int{"nats-a": 1, "nats-b": 1, "nats-c": 1, "cluster-registry": 2, "cluster-router": 2, "cluster-ingest": 2, "cluster-edge": 2}))
 	clients := dial(t, "ws://localhost:8080", 4)
 	p.reaches(bus, "1.5", clients)
-	for _, service := range []string{"nats-b", "cluster-registry", "cluster-router", "cluster-ingest", "cluster-edge"} {
-		p.run("docker", "kill", p.container(service))
-	}
+	p.run("docker", "kill", p.stamping(), p.container("nats-b"), p.container("cluster-registry"), p.container("cluster-router"), p.container("cluster-edge"))
 	eventually(t, patience, func() bool { return get("http://localhost:8222/healthz") != "" }, "NATS is healthy")
 	p.awaitIngest(bus)
 	p.reaches(bus, "2.5", clients)
+}
+
+// stamping names the ingest that does not stand by.
+func (p *project) stamping() string {
+	p.t.Helper()
+	for _, c := range p.containers() {
+		if c.service() == "cluster-ingest" && exec.Command("docker", "exec", strings.TrimPrefix(c.Name, "/"), "/tickfan", "health").Run() == nil {
+			return strings.TrimPrefix(c.Name, "/")
+		}
+	}
+	p.t.Fatal("no ingest is ready")
+	return ""
 }
 
 // awaitIngest waits until a price is taken: the ingest that stood by takes over within seconds.
