@@ -80,7 +80,7 @@ func TestDefault(t *testing.T) {
 		return slices.Equal(slices.Collect(maps.Values(connections(nc, "local"))), []int{20})
 	}, "the killed edge's clients are on the other one")
 
-	p.compose("up", "--detach", "--wait", "--no-recreate", "--scale", "edge=4")
+	p.compose("up", "--detach", "--scale", "edge=4")
 	if !strings.Contains(*overridesFlag, "old-nginx") {
 		p.follows(nc)
 	}
@@ -92,6 +92,10 @@ func TestDefault(t *testing.T) {
 	p.compose("down")
 	if left := p.leftovers(); !slices.Equal(left, []string{"volume " + name + "_nats"}) {
 		t.Errorf("down leaves %q, want the volume of nats", left)
+	}
+	p.compose("up", "--detach", "--wait")
+	if body := get(page + "/v1/ticks/" + symbol); !strings.Contains(body, `"price":"3.5"`) {
+		t.Errorf("after down and up the price is %q, want the one from before", body)
 	}
 	p.compose("down", "--volumes")
 	if left := p.leftovers(); len(left) > 0 {
