@@ -81,7 +81,9 @@ func TestDefault(t *testing.T) {
 	}, "the killed edge's clients are on the other one")
 
 	p.compose("up", "--detach", "--scale", "edge=4")
-	if !strings.Contains(*overridesFlag, "old-nginx") {
+	if strings.Contains(*overridesFlag, "old-nginx") {
+		t.Log("this nginx is too old to follow scaling: not tested")
+	} else {
 		p.follows(nc)
 	}
 	eventually(t, patience, func() bool {
@@ -93,6 +95,9 @@ func TestDefault(t *testing.T) {
 	if left := p.leftovers(); !slices.Equal(left, []string{"volume " + name + "_nats"}) {
 		t.Errorf("down leaves %q, want the volume of nats", left)
 	}
+	if now, want := p.volumes(), append(before, name+"_nats"); !sameSet(now, want) { // an image's volume has no label
+		t.Errorf("volumes after down: %q, want %q", now, want)
+	}
 	p.compose("up", "--detach", "--wait")
 	if body := get(page + "/v1/ticks/" + symbol); !strings.Contains(body, `"price":"3.5"`) {
 		t.Errorf("after down and up the price is %q, want the one from before", body)
@@ -101,8 +106,8 @@ func TestDefault(t *testing.T) {
 	if left := p.leftovers(); len(left) > 0 {
 		t.Errorf("down --volumes leaves %q", left)
 	}
-	if after := p.volumes(); !slices.Equal(after, before) { // those of an image have no label
-		t.Errorf("volumes: %q before, %q after", before, after)
+	if now := p.volumes(); !sameSet(now, before) {
+		t.Errorf("volumes after down --volumes: %q, want %q", now, before)
 	}
 }
 

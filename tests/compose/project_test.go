@@ -151,6 +151,10 @@ func (p *project) volumes() []string {
 	return strings.Fields(p.run("docker", "volume", "ls", "--quiet"))
 }
 
+func sameSet(a, b []string) bool {
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
+}
+
 // eventually tries cond until it is true; one try may cost a process.
 func eventually(t *testing.T, within time.Duration, cond func() bool, what string) {
 	t.Helper()

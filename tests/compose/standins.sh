@@ -3,9 +3,9 @@
 # programs that are at hand without an image registry: nats-server from its module, nginx and Prometheus from Debian's
 # packages, Go from the installed toolchain with the modules that the services need. The shell is BusyBox.
 #
-#	standins.sh <engine> <folder>
+#	standins.sh <DOCKER_HOST> <folder>
 #
-# The engine (DOCKER_HOST) must be one for tests alone: its images then are not what their names say. The folder keeps
+# The engine must be one for tests alone: its images then are not what their names say. The folder keeps
 # what is made, and "overrides" in it lists the files that docker compose needs besides. NGINX names a nginx of 1.27.3 or
 # newer; without it Debian's source is built where it is new enough, else Debian's nginx taken, which cannot follow an
 # upstream's changing addresses: a copy of the configuration without "resolve" goes with it.
@@ -24,7 +24,10 @@ package() {
 	local dir=$work/debian/$1
 	if [[ ! -d $dir ]]; then
 		mkdir -p "$work/debs" "$work/debian"
-		(cd "$work/debs" && rm -f "$1"_*.deb && apt-get download "$1")
+		if ! (cd "$work/debs" && rm -f "$1"_*.deb && apt-get download "$1") >"$work/log" 2>&1; then
+			cat "$work/log" >&2
+			exit 1
+		fi
 		rm -rf "$dir.part"
 		dpkg -x "$work/debs/$1"_*.deb "$dir.part"
 		mv "$dir.part" "$dir"
@@ -124,7 +127,7 @@ else
 	cp -a "$goroot"/{bin,pkg,src,go.env,VERSION} "$work/root/usr/local/go/"
 	# Only what the services need, in the form of a module proxy.
 	GOMODCACHE=$work/modules GOPROXY=file://$(go env GOMODCACHE)/cache/download,$(go env GOPROXY) GOFLAGS=-modcacherw GOWORK=off \
-		go list -deps ./services/... >/dev/null
+		go list -deps ./services/... >"$work/log" 2>&1 || { cat "$work/log" >&2 && exit 1; }
 	cp -a "$work/modules/cache/download" "$work/root/goproxy"
 	image "$golang" "LABEL stamp=\"$stamp\"" 'ENV PATH=/usr/local/go/bin:/usr/bin:/bin' 'ENV GOPATH=/go' 'ENV GOTOOLCHAIN=local' \
 		'ENV GOPROXY=file:///goproxy' 'ENV GOSUMDB=off'
