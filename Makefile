@@ -14,7 +14,7 @@ SEED ?= 0
 FOR ?= 10m
 MUTANTS ?= .
 
-.PHONY: help build dev test test-race test-browser lint mods config helm bench bench-short chaos chaos-short chaos-again mutants sim sim-short fuzz-short fmt clean
+.PHONY: help build dev test test-race test-browser test-compose lint mods config helm bench bench-short chaos chaos-short chaos-again mutants sim sim-short fuzz-short fmt clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,9 @@ test-race: ## The same with the race detector
 
 test-browser: ## Test the page in a real Chromium; installs Debian's when there is none
 	@scripts/browser.sh
+
+test-compose: ## Test docker-compose.yml; installs and starts Debian's Docker Engine when none runs, with stand-ins for images
+	@scripts/compose.sh
 
 lint: ## gofmt, vet and staticcheck over all modules; what is not for this system compiles too
 	@scripts/lint.sh

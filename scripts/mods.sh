@@ -27,6 +27,7 @@ for mod in "${mods[@]}"; do
 		cd "$dir"
 		export GOWORK=off
 		go mod tidy -diff || { echo "$dir: not tidy; run GOWORK=off go mod tidy there" >&2 && exit 1; }
+		[[ $dir != ./tests/compose/tools/* ]] || exit 0 # it has no packages
 		go build ./...
 		go vet ./...
 	)

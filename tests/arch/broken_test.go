@@ -262,21 +262,25 @@ func f(http handler) {
 }, {
 	rule: "ModulesAgree",
 	broken: sources{
-		"go.work":           "go 1.26.0\nuse (\n.\n./proto\n./gone\n)",
+		"go.work":           "go 1.26.0\nuse (\n.\n./proto\n./gone\n./tests/compose/tools/x\n)",
 		"go.mod":            "module TOP\ngo 1.26.0\nrequire TOP/proto v0.1.0\nreplace TOP/proto => ./libs",
 		"proto/go.mod":      "module TOP/proto\ngo 1.25.0",
 		"tests/go.mod":      "module TOP/test\ngo 1.26.0\ntoolchain go1.26.1",
 		"libs/sdk/x/go.mod": "module TOP/libs/sdk/x",
+
+		"tests/compose/tools/x/go.mod": "module TOP/tests/compose/tools/x\ngo 1.26.0",
 	},
 	faults: []string{
 		"go.mod: requires TOP/proto v0.1.0", "go.mod: no replace of TOP/proto", "libs/sdk/x/go.mod: not in go.work", "libs/sdk/x/go.mod: no module or go line",
-		"proto/go.mod: go 1.25.0", "tests/go.mod: not in go.work", "tests/go.mod: go 1.26.0", "tests/go.mod: module TOP/test", "go.work: uses gone",
+		"proto/go.mod: go 1.25.0", "tests/compose/tools/x/go.mod: in go.work", "tests/go.mod: not in go.work", "tests/go.mod: go 1.26.0", "tests/go.mod: module TOP/test", "go.work: uses gone",
 	},
 	fine: sources{
 		"go.work":            "go 1.26.0\nuse (\n.\n./proto\n./libs/sdk/go\n)",
 		"go.mod":             "module TOP\ngo 1.26.0\nrequire TOP/proto v0.0.0\nreplace TOP/proto => ./proto",
 		"proto/go.mod":       "module TOP/proto\ngo 1.26.0",
 		"libs/sdk/go/go.mod": "module TOP/libs/sdk/go\ngo 1.26.0\nrequire TOP/proto v0.0.0\nreplace TOP/proto => ../../../proto",
+
+		"tests/compose/tools/x/go.mod": "module TOP/tests/compose/tools/x\ngo 1.26.0",
 	},
 }}
 

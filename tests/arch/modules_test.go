@@ -9,6 +9,9 @@ import (
 	"golang.org/x/mod/modfile"
 )
 
+// toolModules pin commands that tests run. They are not in go.work, where what they need would raise everybody's versions.
+const toolModules = "tests/compose/tools"
+
 // modulesAgree: all modules are in go.work, need the same Go, and find their siblings, which are not published, beside
 // them.
 func modulesAgree(t *tree) []string {
@@ -28,7 +31,10 @@ func modulesAgree(t *tree) []string {
 			continue
 		}
 		dir := path.Dir(name)
-		if !slices.Contains(used, dir) {
+		switch used, tool := slices.Contains(used, dir), within(dir, toolModules); {
+		case used && tool:
+			fault("%s: in go.work", name)
+		case !used && !tool:
 			fault("%s: not in go.work", name)
 		}
 		mod, err := modfile.Parse(name, t.mods[name], nil)
