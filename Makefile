@@ -51,7 +51,7 @@ bench-short: ## Run each benchmark for a moment and the load test small, so that
 chaos: ## Break a region of 12 processes again and again under 200 clients; FOR=10m SEED=<number>
 	@scripts/chaos.sh $(FOR) $(SEED)
 
-sim: ## Real registries and routers under up to ten million simulated clients, into tests/sim/results/; FEEDS=<folder>; 15 minutes
+sim: ## Real registries and routers under up to ten million simulated clients, into tests/sim/results/; FEEDS=<folder>; 20 minutes
 	@scripts/sim.sh full
 
 sim-short: ## The same with 10 buckets, for a moment
