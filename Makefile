@@ -67,7 +67,7 @@ chaos-again: ## The blows that have found something once
 mutants: ## Take out what keeps prices right, one thing at a time: chaos must show each; MUTANTS=<pattern>
 	@scripts/chaos.sh mutants '$(MUTANTS)'
 
-sim: ## Real registries and routers under up to ten million simulated clients, into tests/sim/results/; FEEDS=<folder>; 15 minutes
+sim: ## Real registries and routers under up to ten million simulated clients, into tests/sim/results/; FEEDS=<folder>; 20 minutes
 	@scripts/sim.sh full
 
 sim-short: ## The same with 10 buckets, for a moment

@@ -5,5 +5,5 @@
 //
 // No single machine reaches a market's ticks times a thousand buckets, so time is stretched: ticks come k times slower,
 // and the router's flush window is k times longer. A batch then holds what it would hold, and a tick, an item and a batch
-// cost what they would cost; there are k times fewer of them a second.
+// cost what they would cost, or more, since fewer of them share a wake-up; there are k times fewer of them a second.
 package sim
