@@ -108,7 +108,7 @@ if [[ -z $nginx ]]; then
 fi
 if ! newer "$(nginx_version "$nginx")" 1.27.3; then
 	echo "nginx $(nginx_version "$nginx") does not follow an upstream's addresses: that is not tested"
-	sed 's/ resolve;/;/' deploy/nginx/nginx.conf >"$work/nginx.conf"
+	sed 's/ resolve / /' deploy/nginx/nginx.conf >"$work/nginx.conf"
 	sed "s|NGINX_CONF|$work/nginx.conf|" $here/old-nginx.yml >"$work/old-nginx.yml"
 	overrides+=" $work/old-nginx.yml"
 fi
