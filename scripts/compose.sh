@@ -3,20 +3,13 @@
 #
 # Where a Docker Engine runs it is used, with the images that the file names. Where none does, Debian's is installed and
 # started for the time of the test, with a folder of its own, and gets stand-ins for the images, see
-# tests/compose/standins.sh: no image registry is needed. COMPOSE_CACHE keeps what is made for the next run.
+# tests/compose/standins.sh: no image registry is needed. The folder COMPOSE_CACHE keeps what is made for the next run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 cache=${COMPOSE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tickfan-compose}
 mkdir -p "$cache/bin" "$cache/cli/cli-plugins"
 cache=$(cd "$cache" && pwd)
-
-install_packages() {
-	local sudo=()
-	((EUID == 0)) || sudo=(sudo)
-	"${sudo[@]}" apt-get update
-	DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y --no-install-recommends "$@"
-}
 
 engine=
 stop() {
@@ -26,16 +19,17 @@ stop() {
 trap stop EXIT
 
 args=()
-if [[ -z ${STANDINS:-} ]] && docker info >/dev/null 2>&1; then
+if docker info >/dev/null 2>&1; then
 	echo "A Docker Engine runs: it is used, with the images that docker-compose.yml names."
 else
-	if ! command -v dockerd >/dev/null || ! command -v iptables >/dev/null || ! command -v wget >/dev/null; then
-		command -v apt-get >/dev/null || { echo "no dockerd, and no apt-get to install it with" >&2 && exit 1; }
-		install_packages docker.io iptables wget
-	fi
 	if ((EUID != 0)); then
 		echo "SKIP: no Docker Engine runs, and only root may start one"
 		exit 0
+	fi
+	if ! command -v dockerd >/dev/null || ! command -v iptables >/dev/null || ! command -v wget >/dev/null; then
+		command -v apt-get >/dev/null || { echo "no dockerd, and no apt-get to install it with" >&2 && exit 1; }
+		apt-get update
+		DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends docker.io iptables wget
 	fi
 	export DOCKER_HOST=unix://$cache/docker.sock
 	dockerd --host "$DOCKER_HOST" --data-root "$cache/docker" --exec-root "$cache/run" --pidfile "$cache/docker.pid" \
