@@ -177,7 +177,7 @@ func TestDeployedClusters(t *testing.T) {
 		if name == mirror.CachedInfo().Cluster.Leader {
 			want += n
 		}
-		if got := c.minus(before[name]).OutMsgs; !around(want, got, took) {
+		if got := c.minus(before[name]).OutMsgs; !around(int64(want), got, took) {
 			t.Errorf("%d messages to %s, want %d; the mirror's leader is %s", got, name, want, mirror.CachedInfo().Cluster.Leader)
 		}
 	}
