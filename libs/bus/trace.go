@@ -25,12 +25,19 @@ func TraceHeader(ctx context.Context) nats.Header {
 // TraceContext gives a context with the trace that a message carries, ctx itself where it carries none. Names of headers
 // are taken in any case, for they are typed by hand (nats pub -H traceparent:…).
 func TraceContext(ctx context.Context, h nats.Header) context.Context {
-	if len(h) == 0 {
-		return ctx
-	}
 	fields := map[string]string{}
-	for name := range h {
-		fields[strings.ToLower(name)] = h.Get(name)
+	for name, values := range h {
+		name = strings.ToLower(name)
+		if isTrace := name == "traceparent" || name == "tracestate"; isTrace && len(values) > 0 && len(values[0]) <= maxTrace {
+			fields[name] = values[0]
+		}
+	}
+	if len(fields) == 0 {
+		return ctx
 	}
 	return telemetry.Extract(ctx, fields)
 }
+
+// maxTrace is how long a header may be to be taken, in bytes: so much W3C has everybody carry. What a stranger sends stands
+// in TICKS with the tick.
+const maxTrace = 512

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -18,6 +19,10 @@ func TestTraceHeader(t *testing.T) {
 	h := TraceHeader(ctx)
 	if h.Get("traceparent") != parent || h.Get("tracestate") != "a=b" || len(h) != 2 {
 		t.Errorf("headers %v", h)
+	}
+	h = nats.Header{"traceparent": {parent}, "tracestate": {"a=" + strings.Repeat("b", 200) + ",c=" + strings.Repeat("d", 200) + ",e=" + strings.Repeat("f", 200)}}
+	if h := TraceHeader(TraceContext(context.Background(), h)); h.Get("traceparent") != parent || len(h) != 1 {
+		t.Errorf("of a long state: %v", h)
 	}
 	for _, h := range []nats.Header{nil, {"traceparent": {"junk"}}, {"traceparent": nil}} {
 		if ctx := TraceContext(context.Background(), h); telemetry.Sampled(ctx) || TraceHeader(ctx) != nil {

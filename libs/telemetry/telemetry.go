@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	otelprom "go.opentelemetry.io/otel/exporters/prometheus"
 	"go.opentelemetry.io/otel/metric"
@@ -84,8 +85,10 @@ func (t *Telemetry) Close(ctx context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, p := range t.traces {
-		// Who collects traces may be gone before us, which is no fault of ours; what could not be sent is logged.
-		_ = p.Shutdown(ctx)
+		// Who collects traces may be gone before us, which is no fault of ours; see LogErrors.
+		if err := p.Shutdown(ctx); err != nil {
+			otel.Handle(fmt.Errorf("send the last traces: %w", err))
+		}
 	}
 	return err
 }

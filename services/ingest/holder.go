@@ -50,6 +50,7 @@ func (s *service) Prepare(ctx context.Context) (highest uint64, err error) {
 		if err := s.ticks.Publish(subject.Ticks(t.Symbol), t.Append(nil)); err != nil {
 			return 0, fmt.Errorf("publish a tick again that %s lacks: %w", subject.StreamTicks, err)
 		}
+		s.counts.again.Add(1)
 		s.known[t.Symbol] = t.Position
 		highest = max(highest, t.Epoch)
 	}

@@ -21,6 +21,7 @@ import (
 type counts struct {
 	ingest, generator, coinbase atomic.Int64
 	skipped                     atomic.Int64
+	again                       atomic.Int64 // of the leader before
 }
 
 // measured is what the metrics read.
@@ -87,7 +88,7 @@ func (m measured) register(meter metric.Meter) (stop func() error, err error) {
 		o.ObserveInt64(skipped, m.counts.skipped.Load())
 		o.ObserveInt64(epoch, int64(m.stamper.Epoch()))
 		o.ObserveInt64(symbols, m.stamper.Symbols())
-		o.ObserveInt64(again, m.stored.Again())
+		o.ObserveInt64(again, m.stored.Again()+m.counts.again.Load())
 		o.ObserveInt64(unanswered, m.lease.Unanswered())
 		o.ObserveInt64(lost, m.lease.Lost())
 		for _, t := range types {

@@ -193,6 +193,9 @@ func TestTakeOverBringsWhatTICKSLacks(t *testing.T) {
 	if want := (tick.Position{Epoch: lost.Epoch, Seq: lost.Seq}); again.Position != want || !again.Again || again.Price.String() != "2" {
 		t.Errorf("%+v, want %v again", again, want)
 	}
+	if n := b.metric("tickfan_ingest_published_again_total"); n != 1 {
+		t.Errorf("%v ticks are counted as published again", n)
+	}
 	ask(t, nc, "ingest.BTC-USD", "3")
 	if tk := next(t, sub); tk.Prev != again.Position {
 		t.Errorf("%+v comes after %v, want %v", tk, tk.Prev, again.Position)

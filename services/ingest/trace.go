@@ -34,9 +34,9 @@ func (s *service) traceIngest(m *nats.Msg) (context.Context, trace.Span) {
 	return s.tracer.Process(ctx, "ingest.{symbol}", m.Subject)
 }
 
-// traceFeed begins the trace of a price that a source gave.
+// traceFeed begins the trace of a price that a source gave, where it is stamped.
 func (s *service) traceFeed(source string, sym subject.Symbol) (context.Context, trace.Span) {
-	if !s.fed.Allow() {
+	if s.fed == nil || !s.active() || !s.fed.Allow() {
 		return context.Background(), noop.Span{}
 	}
 	return s.tracer.Start(context.Background(), "process "+source, trace.WithSpanKind(trace.SpanKindConsumer),

@@ -353,9 +353,7 @@ func (b *Bucket) stop() {
 	for _, p := range b.pending {
 		p.done()
 	}
-	for len(b.traces) > 0 {
-		b.followed(b.traces[0], false)
-	}
+	b.stopTraces()
 	for _, slot := range b.sessions {
 		for _, s := range slot {
 			s.sendAway()

@@ -141,12 +141,10 @@ func (f *feed) item(b *Bucket, item []byte, now int64) {
 		st.Malformed.Add(1)
 		return
 	}
-	if t.traced != nil && tk.After(t.traced.at) {
-		b.followed(t.traced, true)
-	}
-	b.take(t, &tk, now)
-	if parent := tick.TraceOf(item); parent != nil && b.o.Tracer != nil {
-		b.follow(t, &tk, parent, now)
+	if b.take(t, &tk, now) && b.o.Tracer != nil {
+		if parent := tick.TraceOf(item); parent != nil {
+			b.follow(t, &tk, parent, now)
+		}
 	}
 }
 

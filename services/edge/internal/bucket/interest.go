@@ -196,6 +196,7 @@ func (b *Bucket) syncInterest(now int64) {
 			}
 			return
 		default:
+			c.endChange(errUnanswered)
 			for _, p := range c.parts {
 				in.dirty[p] = true
 			}

@@ -197,11 +197,15 @@ type want struct {
 // apply makes or replaces the subscription and marks its snapshot.
 func (s *Session) apply(w want, i int, now int64) {
 	clk := s.clockOf(w.rate)
+	more := 0 // to whom the topic's traced tick is still to be written
 	if i < 0 {
 		i = len(s.subs)
 		s.subs = append(s.subs, sub{t: w.t, clock: clk, pos: w.t.subscribe(subref{clk, uint32(i), w.every})})
 	} else {
 		old := &s.subs[i]
+		if old.lacked(uint32(i)) {
+			more--
+		}
 		old.clock.unset(uint32(i))
 		old.clock.n--
 		if old.every != nil {
@@ -218,6 +222,12 @@ func (s *Session) apply(w want, i int, now int64) {
 	if w.t.priced() && w.t.live {
 		clk.set(uint32(i))
 	}
+	if s.subs[i].lacked(uint32(i)) {
+		more++
+	}
+	if more != 0 {
+		s.bucket.count(w.t.traced, more, 0)
+	}
 	s.dropClocks()
 }
 
@@ -233,6 +243,9 @@ func startOf(t *topic, after tick.Position) tick.Position {
 // remove ends subscription i; the last one takes its place.
 func (s *Session) remove(i int) {
 	u := s.subs[i]
+	if u.lacked(uint32(i)) {
+		s.bucket.count(u.t.traced, -1, 0)
+	}
 	u.clock.unset(uint32(i))
 	u.clock.n--
 	if u.every != nil {

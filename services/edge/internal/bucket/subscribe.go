@@ -100,11 +100,15 @@ func (b *Bucket) hasRoom(symbols []subject.Symbol) bool {
 // also that a router sends each of its ticks.
 func (b *Bucket) ready(p *pending) bool {
 	for _, t := range p.topics {
-		if !t.live || p.req.Mode == session.Every && !(t.wanted == control.Every && b.feed.confirmed[t.part] >= t.number) {
+		if !b.served(t, p.req.Mode) {
 			return false
 		}
 	}
 	return true
+}
+
+func (b *Bucket) served(t *topic, m session.Mode) bool {
+	return t.live && (m != session.Every || t.wanted == control.Every && b.feed.confirmed[t.part] >= t.number)
 }
 
 func (b *Bucket) completePending(now int64) {
@@ -155,7 +159,11 @@ func (b *Bucket) complete(p *pending, now int64) {
 	}
 	if p.span != nil {
 		p.span.SetAttributes(attribute.Int("tickfan.no_price", len(noPrice)), attribute.Bool("tickfan.refused", refused))
-		p.span.End()
+		var err error
+		if !s.gone && !b.ready(p) {
+			err = errUnserved
+		}
+		p.endSubscribe(err)
 	}
 	for _, t := range p.topics {
 		t.holds--
@@ -211,15 +219,18 @@ func (b *Bucket) goLive(t *topic, now int64) {
 	}
 }
 
-// take puts a tick into the table and marks who wants it.
-func (b *Bucket) take(t *topic, tk *tick.Tick, now int64) {
+// take puts a tick into the table and marks who wants it. changed: it is the symbol's newest now.
+func (b *Bucket) take(t *topic, tk *tick.Tick, now int64) (changed bool) {
 	changed, ringed := t.set(tk, now)
+	if changed && t.traced != nil {
+		b.followed(t.traced, true)
+	}
 	switch {
 	case !changed && !ringed:
 		b.o.Stats.Old.Add(1)
-		return
+		return changed
 	case !t.live:
-		return
+		return changed
 	}
 	n := int64(0)
 	for _, r := range t.subs {
@@ -233,4 +244,5 @@ func (b *Bucket) take(t *topic, tk *tick.Tick, now int64) {
 	if n > 0 {
 		b.o.Stats.Conflated.Add(n)
 	}
+	return changed
 }

@@ -5,7 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tickfan/tickfan/proto/control"
 	"github.com/tickfan/tickfan/proto/session"
+	"github.com/tickfan/tickfan/proto/subject"
 )
 
 // Every clock fires once, not before its time and within a slot of the first look after it.
@@ -85,6 +87,38 @@ func TestClockAfterPause(t *testing.T) {
 			c.wrote(now)
 			if d := c.next - now; d < c.gap*least/4 || d >= c.gap*(least+4)/4+1 || (c.next-c.phase)%c.gap != 0 {
 				t.Fatalf("rate %d: next write after %s of a gap of %s", rate, time.Duration(d), time.Duration(c.gap))
+			}
+		}
+	}
+}
+
+// However ticks come, a connection is written to once between two of its clock's turns, at most.
+func TestOneWriteATurn(t *testing.T) {
+	for _, gap := range []time.Duration{5 * time.Millisecond, 25 * time.Millisecond, 100 * time.Millisecond} {
+		for range 20 {
+			b := bench(gap)
+			o := &outlet{}
+			s := join(b, o)
+			u := live(b, "X", control.Latest)
+			now, seq := int64(time.Hour), uint64(0)
+			request(b, s, now, session.Request{Op: session.OpSubscribe, Symbols: []subject.Symbol{"X"}})
+			c := &s.plain
+			last := int64(-1)
+			for end := now + int64(100*gap); now < end; now += rand.Int64N(int64(gap) / 4) {
+				if seq++; rand.IntN(8) > 0 {
+					publish(b, u, seq, now)
+				} else {
+					now += rand.Int64N(int64(2 * gap))
+				}
+				before := o.writes
+				b.wheel.fire(now, b.fired)
+				b.flushDue(now)
+				if turn := (now - c.phase) / c.gap; o.writes > before {
+					if turn == last {
+						t.Fatalf("gap %s: a second write in one turn", gap)
+					}
+					last = turn
+				}
 			}
 		}
 	}

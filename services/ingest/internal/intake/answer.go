@@ -65,8 +65,8 @@ func (a *answerer) stored(m *nats.Msg, p tick.Position, stored bool, trace strin
 }
 
 // refuse answers at once.
-func (a *answerer) refuse(m *nats.Msg, err *code.Error) {
-	a.send(m, control.IngestAnswer{Error: err})
+func (a *answerer) refuse(ans answer, err *code.Error) {
+	a.send(ans.m, control.IngestAnswer{Error: err, Trace: ans.body.Trace})
 }
 
 // close lets run end after the last answer.
@@ -93,9 +93,9 @@ func (a *answerer) run() {
 		for _, ans := range batch {
 			switch {
 			case err != nil:
-				a.refuse(ans.m, code.Errorf(code.Unavailable, "not flushed to NATS, so it may be lost: %v", err))
+				a.refuse(ans, code.Errorf(code.Unavailable, "not flushed to NATS, so it may be lost: %v", err))
 			case ans.reconnects != now:
-				a.refuse(ans.m, code.Errorf(code.Unavailable, "the connection to NATS was cut meanwhile, so it may be lost"))
+				a.refuse(ans, code.Errorf(code.Unavailable, "the connection to NATS was cut meanwhile, so it may be lost"))
 			default:
 				a.send(ans.m, ans.body)
 			}

@@ -339,13 +339,13 @@ func TestNoOKOverACutConnection(t *testing.T) {
 	if err := d.caller.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	d.answers.ok(answer{m: m, reconnects: d.answers.reconnects() - 1, body: control.IngestAnswer{OK: true, Epoch: 7, Seq: 1}})
+	d.answers.ok(answer{m: m, reconnects: d.answers.reconnects() - 1, body: control.IngestAnswer{OK: true, Epoch: 7, Seq: 1, Trace: "1"}})
 	got, err := sub.NextMsg(patience)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var a control.IngestAnswer
-	if err := json.Unmarshal(got.Data, &a); err != nil || a.OK || a.Error == nil || a.Error.Code != code.Unavailable {
+	if err := json.Unmarshal(got.Data, &a); err != nil || a.OK || a.Error == nil || a.Error.Code != code.Unavailable || a.Trace != "1" {
 		t.Errorf("answer %s", got.Data)
 	}
 }

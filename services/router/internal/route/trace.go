@@ -41,8 +41,9 @@ func (r *Router) traced(m *nats.Msg, now time.Time) {
 
 // tracedAnnouncement takes a message of interest.<region> that carries a trace.
 func (r *Router) tracedAnnouncement(m *nats.Msg, now time.Time) {
-	_, span := r.o.Tracer.Process(bus.TraceContext(context.Background(), m.Header), "interest.{region}", m.Subject,
-		attribute.String("tickfan.region", string(r.o.Region)))
-	defer span.End()
+	if ctx := bus.TraceContext(context.Background(), m.Header); telemetry.Sampled(ctx) {
+		_, span := r.o.Tracer.Process(ctx, "interest.{region}", m.Subject, attribute.String("tickfan.region", string(r.o.Region)))
+		defer span.End()
+	}
 	r.Announcement(m.Data, now)
 }

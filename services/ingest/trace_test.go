@@ -1,0 +1,42 @@
+package ingest
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tickfan/tickfan/libs/telemetry"
+	"github.com/tickfan/tickfan/libs/telemetry/tracetest"
+	"github.com/tickfan/tickfan/services/ingest/internal/stamp"
+)
+
+// Of a feed only who stamps begins traces: those of an ingest that stands by would end where they begin.
+func TestStandbyTracesNoFeed(t *testing.T) {
+	for _, e := range tracetest.Start(t).Env() {
+		name, value, _ := strings.Cut(e, "=")
+		t.Setenv(name, value)
+	}
+	tel, err := telemetry.New("ingest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tel.Close(context.Background())
+	s := &service{stamper: stamp.New(nil, 1, time.Now)}
+	if s.tracer, err = tel.Tracer(t.Context(), "ingest"); err != nil {
+		t.Fatal(err)
+	}
+	s.fed = s.tracer.Cap(fedTraces)
+	traced := func() bool {
+		_, span := s.traceFeed("coinbase", "BTC-USD")
+		defer span.End()
+		return span.IsRecording()
+	}
+	if traced() {
+		t.Error("it stands by and traces")
+	}
+	s.stamper.Begin(1, nil)
+	if !traced() {
+		t.Error("it stamps and does not trace")
+	}
+}
