@@ -317,7 +317,7 @@ func (r *region) link() (messages, bytes float64) {
 		r.w.t.Errorf("read links: %v", err)
 	}
 	for _, l := range is.Leafs {
-		if l.Name == r.Name {
+		if l.Name == r.Server.Name() {
 			messages, bytes = messages+l.OutMsgs, bytes+l.OutBytes
 		}
 	}
