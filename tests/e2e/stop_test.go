@@ -84,8 +84,9 @@ func stopAll(t *testing.T, when string, s *stack.Stack) {
 	}
 }
 
-// comesBack tells whether a connection was closed in a way that asks the client to come back.
+// comesBack tells whether a connection ended in a way that asks the client to come back: the edge closed it so, or the client
+// left because it was asked to.
 func comesBack(err error) bool {
 	closed, ok := errors.AsType[*tickfan.CloseError](err)
-	return ok && closed.Code.ComeBack()
+	return ok && closed.Code.ComeBack() || strings.Contains(err.Error(), "asked to go to another one")
 }
