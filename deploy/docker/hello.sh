@@ -19,14 +19,14 @@ wait_for jaeger http://jaeger:16686/
 wait_for grafana http://grafana:3000/api/health
 wait_for prometheus http://prometheus:9090/-/ready
 
-server=
+server= flag=
 if wget -q -O - http://nats:8222/varz | grep -q '"auth_required": true'; then
-	server="--server nats://tickfan:tickfan@localhost:4222 "
+	server="--server nats://tickfan:tickfan@localhost:4222 " flag="--nats nats://tickfan:tickfan@nats:4222 "
 fi
 cat <<END
 page        http://localhost:8080
 publish     nats ${server}pub ingest.BTC-USD '{"price":"64123.51"}'
-            docker compose run --rm tickctl pub BTC-USD 64123.51
+            docker compose run --rm tickctl pub ${flag}BTC-USD 64123.51
 Jaeger      http://localhost:16686
 Grafana     http://localhost:3000
 Prometheus  http://localhost:9095
