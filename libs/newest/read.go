@@ -15,6 +15,9 @@ const (
 	fetchSize = 1000            // messages asked for at once
 	fetchWait = 5 * time.Second // without any, while there should be some, the read has failed
 
+	// askTime is for one question: one that a server's death has swallowed must not cost the time of the whole read.
+	askTime = 3 * time.Second
+
 	// forgotten is when the server itself removes a consumer that nobody could delete.
 	forgotten = 30 * time.Second
 )
@@ -36,7 +39,9 @@ type Tick struct {
 // subjects. An ordered consumer would go on from where it was after a fault, with every message from there on instead
 // of the last ones; this read starts again, and the fault is the caller's to see.
 func Read(ctx context.Context, js jetstream.JetStream) ([]Tick, error) {
-	consumer, err := js.CreateConsumer(ctx, subject.StreamTicks, jetstream.ConsumerConfig{
+	ask, cancelAsk := context.WithTimeout(ctx, askTime)
+	defer cancelAsk()
+	consumer, err := js.CreateConsumer(ask, subject.StreamTicks, jetstream.ConsumerConfig{
 		DeliverPolicy:     jetstream.DeliverLastPerSubjectPolicy,
 		FilterSubject:     subject.TicksAll,
 		AckPolicy:         jetstream.AckNonePolicy,
@@ -111,6 +116,8 @@ func fetch(ctx context.Context, consumer jetstream.Consumer, n int, had uint64) 
 	if err := msgs.Error(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return nil, 0, fmt.Errorf("fetch: %w", err)
 	}
+	ctx, cancelAsk := context.WithTimeout(ctx, askTime)
+	defer cancelAsk()
 	info, err := consumer.Info(ctx)
 	if err != nil {
 		return nil, 0, fmt.Errorf("ask for what is left: %w", err)

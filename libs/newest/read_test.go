@@ -209,3 +209,23 @@ func TestReadOfAStreamThatIsDeleted(t *testing.T) {
 		t.Fatal("the read goes on")
 	}
 }
+
+// A question that nobody answers ends the read long before the time for all of it is over.
+func TestUnansweredQuestion(t *testing.T) {
+	cable := natstest.NewCable(t, natstest.Start(t).URL())
+	nc, err := nats.Connect(cable.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cable.Stall()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if _, err := Read(ctx, js); !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+		t.Errorf("read ends with %v, %v", err, ctx.Err())
+	}
+}
