@@ -53,9 +53,16 @@ func (e *fakeEdge) start(t *testing.T) (url string) {
 	var reading sync.WaitGroup
 	up := gws.NewUpgrader(e, &gws.ServerOption{SubProtocols: []string{session.MessagePack.String()}})
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if ws, err := up.Upgrade(w, r); err == nil {
-			reading.Go(ws.ReadLoop)
+		reading.Add(1) // before it is hijacked: until then closing the server waits for it
+		ws, err := up.Upgrade(w, r)
+		if err != nil {
+			reading.Done()
+			return
 		}
+		go func() {
+			defer reading.Done()
+			ws.ReadLoop()
+		}()
 	}))
 	t.Cleanup(func() {
 		s.Close()
