@@ -51,12 +51,19 @@ func startScripted(t *testing.T, d *dev, symbols ...string) *scripted {
 	mux.Handle("/", proxy)
 	mux.HandleFunc(session.PathSymbols, s.serveSymbols)
 	mux.HandleFunc(session.PathWS, func(w http.ResponseWriter, r *http.Request) {
-		if conn, err := upgrader.Upgrade(w, r); err == nil {
-			s.mu.Lock()
-			s.conns, s.opened = append(s.conns, conn), append(s.opened, time.Now())
-			s.mu.Unlock()
-			readers.Go(conn.ReadLoop)
+		readers.Add(1) // before it is hijacked: until then closing the server waits for it
+		conn, err := upgrader.Upgrade(w, r)
+		if err != nil {
+			readers.Done()
+			return
 		}
+		s.mu.Lock()
+		s.conns, s.opened = append(s.conns, conn), append(s.opened, time.Now())
+		s.mu.Unlock()
+		go func() {
+			defer readers.Done()
+			conn.ReadLoop()
+		}()
 	})
 	server := httptest.NewServer(mux)
 	s.url = server.URL + "/"
