@@ -69,9 +69,10 @@ nginx_version() { "$1" -v 2>&1 | grep -oE '[0-9]+\.[0-9.]+'; }
 
 # Debian's newest source of nginx, built into $work/nginx, if it is new enough and can be had.
 build_nginx() {
-	local apt=$work/apt version
+	local apt=$work/apt version mirror
 	mkdir -p "$apt"/{lists/partial,cache/archives/partial,source}
-	echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian testing main" >"$apt/sources.list"
+	mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | awk '/\/debian\/$/ { m = $0 } END { print m; exit !m }') || return 1 # this machine's own
+	echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror testing main" >"$apt/sources.list"
 	local get=(apt-get -q -o "Dir::Etc::SourceList=$apt/sources.list" -o Dir::Etc::SourceParts=/nonexistent
 		-o "Dir::State::Lists=$apt/lists" -o "Dir::Cache=$apt/cache")
 	(cd "$apt/source" && "${get[@]}" update && "${get[@]}" source --download-only nginx) >"$apt/log" 2>&1 || return 1
