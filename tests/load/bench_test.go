@@ -124,6 +124,10 @@ func measuresNothing(targets []report.Target) {
 
 func (b *bench) facts() []report.Fact {
 	m := b.machine
+	tracked := "no"
+	if m.Tracked {
+		tracked = "yes, which makes each write and read dearer: some firewall or NAT has rules"
+	}
 	return []report.Fact{
 		{Name: "CPU", Value: fmt.Sprintf("%s, %d cores; servers and clients share them, over loopback", m.CPU, m.Cores)},
 		{Name: "memory", Value: fmt.Sprintf("%.1f GB", float64(m.Memory)/1e9)},
@@ -131,6 +135,7 @@ func (b *bench) facts() []report.Fact {
 		{Name: "Go", Value: m.Go},
 		{Name: "commit", Value: m.Commit},
 		{Name: "load average before", Value: m.Busy},
+		{Name: "connections tracked by the kernel", Value: tracked},
 	}
 }
 

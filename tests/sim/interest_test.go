@@ -16,6 +16,7 @@ const (
 	linger      = 5 * time.Second
 	checkEvery  = 250 * time.Millisecond
 	answerTime  = 300 * time.Millisecond
+	answerMost  = 8 * answerTime
 	confirmTime = time.Second
 )
 
@@ -49,6 +50,7 @@ type change struct {
 	payload   []byte
 	since     int64
 	sent      int64
+	wait      int64
 	answered  bool
 	confirmed bool
 }
@@ -122,8 +124,8 @@ func (in *interest) next(b subject.Bucket, now int64) *change {
 		case c.confirmed && c.answered:
 			in.change = nil
 		case !in.anyDirty() || !c.confirmed && now-c.since < int64(confirmTime):
-			if !c.answered && now-c.sent >= int64(answerTime) {
-				c.sent = now
+			if !c.answered && now-c.sent >= c.wait {
+				c.sent, c.wait = now, min(2*c.wait, int64(answerMost))
 				return c
 			}
 			return nil
@@ -137,7 +139,7 @@ func (in *interest) next(b subject.Bucket, now int64) *change {
 		return nil
 	}
 	in.number++
-	c := &change{number: in.number, since: now, sent: now}
+	c := &change{number: in.number, since: now, sent: now, wait: int64(answerTime)}
 	c.payload = fmt.Appendf(nil, `{"bucket":%q,"number":%d,"parts":{`, b, c.number)
 	for p, dirty := range in.dirty {
 		if !dirty {
@@ -312,6 +314,9 @@ func TestInterestTellsWholeParts(t *testing.T) {
 	}
 	if again := in.next(testBucket, 1+int64(answerTime)); again != c {
 		t.Errorf("not sent again without an answer: %+v", again)
+	}
+	if again := in.next(testBucket, 1+2*int64(answerTime)); again != nil {
+		t.Error("sent again as soon as the first time")
 	}
 	in.settle(t, c, 5)
 	if !slices.Equal(*waited, []time.Duration{4}) {

@@ -6,9 +6,11 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,6 +27,10 @@ type Machine struct {
 	Commit string `json:"commit"` // with "+" if the work tree differed from it; "unknown" outside of a repository
 	Files  int    `json:"files"`  // file descriptors that a process may have
 	Busy   string `json:"busy"`   // load average of the last minute: what else ran
+
+	// Tracked says that the kernel tracks loopback connections, for a firewall or NAT (Docker's among them, also after it was
+	// stopped): each segment costs more then.
+	Tracked bool `json:"tracked,omitempty"`
 }
 
 // Describe reads all of it. dir lies in the repository.
@@ -55,7 +61,35 @@ func Describe(dir string) (Machine, error) {
 		return m, fmt.Errorf("describe machine: getrlimit: %w", err)
 	}
 	m.Files = int(min(files.Cur, 1<<30))
+	if m.Tracked, err = tracked(); err != nil {
+		return m, fmt.Errorf("describe machine: %w", err)
+	}
 	return m, nil
+}
+
+// tracked makes a connection and looks whether it is counted. The count alone says little: it also has what was tracked
+// until a moment ago.
+func tracked() (bool, error) {
+	count := func() int {
+		b, err := os.ReadFile("/proc/sys/net/netfilter/nf_conntrack_count")
+		if err != nil { // a kernel that has no connection tracking
+			return 0
+		}
+		n, _ := strconv.Atoi(strings.TrimSpace(string(b)))
+		return n
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = l.Close() }()
+	before := count()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = c.Close() }()
+	return count() > before, nil
 }
 
 // Available is the memory that can be had without swapping, in bytes.

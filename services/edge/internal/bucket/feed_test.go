@@ -164,6 +164,27 @@ func TestResendCoversEmptyParts(t *testing.T) {
 	}
 }
 
+// A change that is not answered is sent again, each time after twice the time, up to answerMost.
+func TestRepeatsSlowDown(t *testing.T) {
+	b := bench(0)
+	now := int64(time.Hour)
+	s := join(b, &outlet{})
+	request(b, s, now, session.Request{Op: session.OpSubscribe, Symbols: []subject.Symbol{"A"}})
+	b.syncInterest(now)
+	c := b.interest.change
+	for _, wait := range []time.Duration{answerTime, 2 * answerTime, 4 * answerTime, answerMost, answerMost} {
+		sent := c.sent
+		b.syncInterest(sent + int64(wait) - 1)
+		if c.sent != sent {
+			t.Fatalf("sent again before %s", wait)
+		}
+		b.syncInterest(sent + int64(wait))
+		if c.sent == sent {
+			t.Fatalf("not sent again after %s", wait)
+		}
+	}
+}
+
 // Once a change is answered, all its parts' topics are asked for, those also that an unanswered change before it added.
 func TestAnswerAsksForEarlierChangesToo(t *testing.T) {
 	b := bench(0)

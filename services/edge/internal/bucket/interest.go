@@ -28,8 +28,10 @@ const (
 	// remember is how long the position of an unwanted topic is kept, so that a router that lags behind the one that
 	// served it last cannot turn a price back.
 	remember = time.Minute
-	// answerTime is how long the registry may take before it is asked again.
+	// answerTime is how long the registry may take before it is asked again, and each time that it is, it may take twice as
+	// long, up to answerMost: one that has more to do than it can do would else get most of it twice.
 	answerTime = 300 * time.Millisecond
+	answerMost = 8 * answerTime
 	// confirmTime is how long a router may take to confirm before the next change leaves without it.
 	confirmTime = time.Second
 	// changeMost symbols, and what remains of the part in which they are reached, go into one change: some 600 KB, of the
@@ -59,6 +61,7 @@ type change struct {
 	payload  []byte
 	since    int64 // first sent
 	sent     int64 // last sent
+	wait     int64 // after sent, before it is sent again
 	answered bool
 	span     trace.Span  // nil: no subscribe that waits for it is traced
 	header   nats.Header // of span
@@ -191,7 +194,7 @@ func (b *Bucket) syncInterest(now int64) {
 			in.change = nil
 		case !in.anyDirty() || !confirmed && now-c.since < int64(confirmTime):
 			// A router confirms what was announced. Only the answer says that it stands in KV too.
-			if !c.answered && now-c.sent >= int64(answerTime) {
+			if !c.answered && now-c.sent >= c.wait {
 				b.sendChange(c, now)
 			}
 			return
@@ -273,7 +276,7 @@ func (b *Bucket) changeWanted(t *topic, want control.Flag, now int64) {
 }
 
 func (b *Bucket) sendChange(c *change, now int64) {
-	c.sent = now
+	c.sent, c.wait = now, min(max(int64(answerTime), 2*c.wait), int64(answerMost))
 	b.request(subject.Registry(b.o.Region, subject.EndpointInterest), askInterest, c.number, c.payload, c.header)
 }
 

@@ -110,7 +110,7 @@ func (p *Parts) Change(ctx context.Context, r *control.InterestRequest) error {
 }
 
 // write announces and writes one part unless there is a newer one. A part of equal number is announced again: who
-// repeats a request may do so because no router heard of it.
+// repeats a request may do so because no router heard of it. But where the view shows it, it stands in the store.
 func (p *Parts) write(ctx context.Context, b subject.Bucket, part int, v control.PartValue) error {
 	if v.Symbols == nil {
 		v.Symbols = control.Set{} // {} in JSON, not null
@@ -119,12 +119,16 @@ func (p *Parts) write(ctx context.Context, b subject.Bucket, part int, v control
 	if err != nil {
 		return fmt.Errorf("encode part %d of bucket %s: %w", part, b, err)
 	}
-	if known, ok := p.view.Part(b, part); ok && known.Number > v.Number {
+	known, ok := p.view.Part(b, part)
+	if ok && known.Number > v.Number {
 		return nil
 	}
 	a := control.Announcement{Bucket: b, Part: part, PartValue: v}
 	if err := p.announce(ctx, a); err != nil {
 		return fmt.Errorf("announce part %d of bucket %s: %w", part, b, err)
+	}
+	if ok && known.Number == v.Number {
+		return nil
 	}
 	return p.put(ctx, b, part, v, value)
 }
