@@ -187,7 +187,7 @@ func (v *View[K, V]) swap(snap *snapshot[K, V], old *watch) {
 		if !marked || at.Before(snap.settled) {
 			ghosts++
 		}
-		changes = append(changes, Change[K, V]{Key: key, Gone: true, Entry: Entry[V]{Revision: was.Revision}})
+		changes = append(changes, Change[K, V]{Key: key, Gone: true, Lost: !same && !marked, Entry: Entry[V]{Revision: was.Revision}})
 	}
 	for key, e := range snap.entries {
 		was, had := v.entries[key]

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -38,6 +39,7 @@ type bench struct {
 
 	mu   sync.Mutex
 	told map[string]string
+	lost []string
 }
 
 func start(t *testing.T) *bench {
@@ -97,6 +99,16 @@ func (b *bench) open(confirm time.Duration) {
 	b.view = view
 }
 
+// losesOnly: of all that went, this was lost with its store.
+func (b *bench) losesOnly(lost ...string) {
+	b.t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !slices.Equal(b.lost, lost) {
+		b.t.Errorf("lost %q, want %q", b.lost, lost)
+	}
+}
+
 func (b *bench) options(js jetstream.JetStream, confirm time.Duration) kvview.Options[string, string] {
 	return kvview.Options[string, string]{
 		JS:    js,
@@ -125,6 +137,9 @@ func (b *bench) onChange(c kvview.Change[string, string]) {
 	defer b.mu.Unlock()
 	if c.Gone {
 		delete(b.told, c.Key)
+		if c.Lost {
+			b.lost = append(b.lost, c.Key)
+		}
 	} else {
 		b.told[c.Key] = c.Value
 	}
@@ -310,6 +325,7 @@ func TestStoreMadeAgain(t *testing.T) {
 	if n := b.count("tickfan.pets.ghosts"); n != 1 {
 		t.Errorf("%d ghosts, want 1 (old)", n)
 	}
+	b.losesOnly("old")
 	b.put(kv, "new", "3")
 	b.converges(map[string]string{"both": "1", "new": "3"})
 }
@@ -368,6 +384,7 @@ func TestPurgedUnseen(t *testing.T) {
 	if n := b.count("tickfan.pets.ghosts"); n != 1 {
 		t.Errorf("%d ghosts, want 1", n)
 	}
+	b.losesOnly()
 }
 
 // A watch whose consumer is gone hears nothing, and nobody tells it.

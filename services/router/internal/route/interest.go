@@ -10,7 +10,7 @@ import (
 	"github.com/tickfan/tickfan/services/router/internal/demand"
 )
 
-// giveUpAfter is how long a part that was only announced is served, counted from its last announcement. An edge whose
+// giveUpAfter is how long a part that was only announced, or that KV lost, is served, counted from its last announcement. An edge whose
 // lease ran out is removed within half a minute and an unanswered change is repeated every second, so nobody waits
 // for what is older; it is long all the same, because a region whose KV cannot be written lives on announcements.
 const giveUpAfter = 10 * time.Minute
@@ -41,6 +41,9 @@ func (r *Router) Remove(b subject.Bucket, part int) {
 		r.apply(e)
 	}
 }
+
+// Lost takes a part that KV has no more because it was lost itself.
+func (r *Router) Lost(b subject.Bucket, part int, now time.Time) { r.demand.Lost(b, part, now) }
 
 func (r *Router) giveUp(now time.Time) {
 	r.demand.Overdue(now.Add(-giveUpAfter), r.o.Stored, func(e demand.Effect) {
