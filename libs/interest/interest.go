@@ -27,7 +27,7 @@ type Change struct {
 	Part              int
 	control.PartValue      // not to be changed; zero when Gone
 	Gone              bool // the key was deleted or purged, or its time was up
-	Lost              bool // with Gone: nobody removed it, the store is another one than it stood in
+	Lost              bool // with Gone: nobody removed it, the store was lost or put back
 }
 
 // Options say what to watch.

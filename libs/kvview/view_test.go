@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -19,6 +21,7 @@ import (
 
 	"github.com/tickfan/tickfan/libs/bus"
 	"github.com/tickfan/tickfan/libs/kvview"
+	"github.com/tickfan/tickfan/libs/natsd"
 	"github.com/tickfan/tickfan/libs/natstest"
 )
 
@@ -42,8 +45,9 @@ type bench struct {
 	lost []string
 }
 
-func start(t *testing.T) *bench {
-	s := natstest.Start(t)
+func start(t *testing.T) *bench { return startWith(t, natstest.Start(t)) }
+
+func startWith(t *testing.T, s *natstest.Server) *bench {
 	nc := s.Connect(t)
 	js, err := bus.JetStream(t.Context(), nc)
 	if err != nil {
@@ -328,6 +332,37 @@ func TestStoreMadeAgain(t *testing.T) {
 	b.losesOnly("old")
 	b.put(kv, "new", "3")
 	b.converges(map[string]string{"both": "1", "new": "3"})
+}
+
+// A store that is put back to an older copy has lost what was written since.
+func TestStorePutBack(t *testing.T) {
+	dir, kept := t.TempDir(), filepath.Join(t.TempDir(), "copy")
+	b := startWith(t, natstest.StartWith(t, natsd.Options{JetStream: true, StoreDir: dir}))
+	kv := b.create()
+	b.put(kv, "early", "1")
+	b.server.Stop()
+	if err := os.CopyFS(kept, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	b.server.Restart()
+	natstest.Eventually(t, soon, func() bool {
+		_, err := kv.PutString(t.Context(), "late", "1")
+		return err == nil
+	}, "the store can be written again")
+	b.open(time.Second)
+	b.converges(map[string]string{"early": "1", "late": "1"})
+	b.server.Stop()
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(dir, os.DirFS(kept)); err != nil {
+		t.Fatal(err)
+	}
+	b.server.Restart()
+	b.converges(map[string]string{"early": "1"})
+	b.losesOnly("late")
+	b.put(kv, "late", "2") // at the revision that it had
+	b.converges(map[string]string{"early": "1", "late": "2"})
 }
 
 // While there is no store, the view shows what it knew.

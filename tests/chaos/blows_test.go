@@ -27,8 +27,12 @@ const (
 	mended = !spare
 )
 
-// pastLease is longer than the lease of an edge, or of an ingest.
-const pastLease = 17 * time.Second
+const (
+	// pastLease is longer than the lease of an edge, or of an ingest.
+	pastLease = 15500 * time.Millisecond
+	// pastGrace is less than what an edge is given beyond its lease, which has 12 s left when it is paused.
+	pastGrace = 20 * time.Second
+)
 
 func blows() []blow {
 	all := []blow{
@@ -191,12 +195,19 @@ func (w *world) pause(p *stack.Process) func() {
 	return func() { p.Signal(syscall.SIGCONT) }
 }
 
-// pauseEdge pauses one for so long that its interest may be removed: when its lease had run out before, because NATS was
-// away, it has 10 s to be heard of.
+// pauseEdge pauses one that holds its lease. When that turns out to last too long its interest may be removed.
 func (w *world) pauseEdge() func() {
 	e := pick(w, w.Edges)
-	w.asleep = edgeOf(e.Log())
-	return w.pause(e.Process)
+	id := edgeOf(e.Log())
+	natstest.Eventually(w.t, well, func() bool { return w.leased(id) }, "edge %s holds a lease", id)
+	began := time.Now()
+	resume := w.pause(e.Process)
+	return func() {
+		resume()
+		if time.Since(began) > pastGrace {
+			w.asleep = id
+		}
+	}
 }
 
 // pauseServer spares the one that the publisher is on. What lies unread before a paused server reaches ingest when it goes on,
@@ -211,7 +222,7 @@ func (w *world) pauseServer() func() {
 func past(deal func(*world) func()) func(*world) func() {
 	return func(w *world) func() {
 		mend := deal(w)
-		w.between(pastLease, pastLease+2*time.Second)
+		w.between(pastLease, pastLease+time.Second)
 		return mend
 	}
 }

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"regexp"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/tickfan/tickfan/libs/natstest"
 	tickfan "github.com/tickfan/tickfan/libs/sdk/go"
+	"github.com/tickfan/tickfan/proto/subject"
 	"github.com/tickfan/tickfan/tests/stack"
 )
 
@@ -50,7 +52,7 @@ type world struct {
 	mu         sync.Mutex
 	violations []string
 	removals   map[string]map[string]int // of interest, by registry and edge, as far as they were judged
-	asleep     string                    // the edge that is paused past its lease
+	asleep     string                    // the edge that was paused for too long, if any
 }
 
 // door is a way to an edge.
@@ -278,6 +280,27 @@ func (w *world) judgeRemovals() {
 			w.removals[r.Name()] = removals
 		}
 	}
+}
+
+// leased tells whether an edge has renewed its lease a moment ago.
+func (w *world) leased(edge string) bool {
+	nc, err := nats.Connect(w.URLs(), nats.Timeout(time.Second))
+	if err != nil {
+		return false
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Second)
+	defer cancel()
+	kv, err := js.KeyValue(ctx, subject.KVEdges)
+	if err != nil {
+		return false
+	}
+	e, err := kv.Get(ctx, edge)
+	return err == nil && time.Since(e.Created()) < 3*time.Second
 }
 
 // leader is the server that leads a stream's group, nil when there is none or nobody says.

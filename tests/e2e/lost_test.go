@@ -40,13 +40,14 @@ func TestStoreLost(t *testing.T) {
 		}
 		return len(keys)
 	}
-	natstest.Eventually(t, patience, func() bool { return kept() == 1 }, "the interest is in KV")
+	served := func() bool { return s.Router.Metric("tickfan_router_interest_buckets") == 1 }
+	natstest.Eventually(t, patience, func() bool { return kept() == 1 && served() }, "the interest is in KV, and the router counts it")
 	if err := js.DeleteKeyValue(ctx, subject.KVInterest); err != nil {
 		t.Fatal(err)
 	}
 	c.endsOn(symbol, set(t, nc, symbol, "2"))
 	natstest.Eventually(t, patience, func() bool {
-		if s.Router.Metric("tickfan_router_interest_buckets") != 1 {
+		if !served() {
 			t.Fatal("the router lets go of what the edge wants")
 		}
 		return kept() == 1 && s.Router.Metric("tickfan_interest_confirmations_total") > 1

@@ -4,6 +4,7 @@ package load
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tickfan/tickfan/libs/natstest"
@@ -36,7 +37,9 @@ func (b *bench) runJ() {
 			s.publish(rate, pick(b, 15*time.Second, time.Second))
 			s.finish(patience)
 			if collector != nil {
-				natstest.Eventually(s.t, patience, func() bool { return len(collector.Spans()) > 0 }, "spans of ticks are collected")
+				natstest.Eventually(s.t, patience, func() bool {
+					return slices.ContainsFunc(collector.Spans(), func(span tracetest.Span) bool { return span.Service == "tickfan-edge" })
+				}, "the edge's spans are collected")
 			}
 			return true
 		})

@@ -6,8 +6,8 @@ import (
 )
 
 // ageEvery is of how many writes one is looked at for the age of its first tick: that takes some 160 ns (BenchmarkAge), and a
-// write of one tick some 9 us.
-const ageEvery = 16
+// write of one tick some 9 us. It is prime, so that it is not always the same connections' turn.
+const ageEvery = 17
 
 // maxFlush is where a flush stops adding ticks of mode every; the rest follows in the next one.
 const maxFlush = 64 << 10
@@ -34,6 +34,7 @@ type part struct {
 func (f *flush) reset() {
 	f.Reset()
 	f.parts = f.parts[:0]
+	clear(f.traced)
 	f.traced = f.traced[:0]
 	f.open, f.every = -1, false
 }
@@ -281,8 +282,8 @@ func (b *Bucket) takeBack(s *Session, head []byte, sent int) {
 		return
 	}
 	b.o.Stats.Deliveries.Add(int64(k - first))
-	if b.writes++; b.writes%ageEvery == 0 {
-		if u := &s.subs[f.parts[first].i]; u.every == nil { // else it was not the newest that was written
+	if b.writes++; b.writes%ageEvery == 0 && head == nil { // a subscribe is answered with what may be old
+		if u := &s.subs[f.parts[0].i]; u.every == nil { // else it was not the newest that was written
 			b.o.Stats.Written.Since(u.t.newest.At)
 		}
 	}

@@ -24,7 +24,7 @@ import (
 //   - Lost with KV: the part stays, as one that was only announced. Its edge has it written again.
 type Demand struct {
 	buckets map[subject.Bucket]*bucket
-	ahead   map[key]time.Time // parts whose number KV has not said, and when it was last announced
+	ahead   map[key]time.Time // parts whose number KV has not said, or has lost, and when it was last announced
 	wants   int
 }
 
@@ -119,11 +119,11 @@ func (d *Demand) Remove(b subject.Bucket, n int) (e Effect, ok bool) {
 	return e, true
 }
 
-// Lost takes a part that KV has no more because KV was lost.
-func (d *Demand) Lost(b subject.Bucket, n int, now time.Time) {
+// Lost takes a part that KV has no more because KV was lost; it stays as if it was last announced at the given time.
+func (d *Demand) Lost(b subject.Bucket, n int, announced time.Time) {
 	if p := d.part(b, n); p != nil {
 		p.stored = 0
-		d.ahead[key{b, n}] = now
+		d.ahead[key{b, n}] = announced
 	}
 }
 
