@@ -7,6 +7,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/tickfan/tickfan/libs/telemetry"
 	"github.com/tickfan/tickfan/proto/code"
 	"github.com/tickfan/tickfan/services/edge/internal/bucket"
 )
@@ -61,6 +62,12 @@ func newMetrics(meter metric.Meter, e *edge) (*metrics, error) {
 	limit := gauge("tickfan.edge.connections.limit", "{connection}", "Most connections that this edge takes.")
 	buckets := gauge("tickfan.edge.buckets", "{bucket}", "Buckets open.")
 	symbols := gauge("tickfan.edge.interest", "{symbol}", "Symbols wanted of the routers, summed over buckets.")
+	slow := gauge("tickfan.edge.connections.slow", "{connection}", "Connections whose socket takes no more for now; each gets the newest when it does.")
+	var err error
+	s.Taken, err = telemetry.NewAge(meter, "tickfan.edge.tick.age", "Age of ticks when the edge has them, since ingest stamped them.")
+	faults = append(faults, err)
+	s.Written, err = telemetry.NewAge(meter, "tickfan.edge.delivery.age", "Age of ticks when they go to a client, of one in 16 writes.")
+	faults = append(faults, err)
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
@@ -85,6 +92,7 @@ func newMetrics(meter metric.Meter, e *edge) (*metrics, error) {
 		o.ObserveInt64(limit, int64(e.maxConns))
 		o.ObserveInt64(buckets, nBuckets)
 		o.ObserveInt64(symbols, nSymbols)
+		o.ObserveInt64(slow, s.Slow.Load())
 		return nil
 	}, all...)
 	return &metrics{registration: r}, err

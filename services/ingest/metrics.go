@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/tickfan/tickfan/libs/telemetry"
 	"github.com/tickfan/tickfan/proto/code"
 	"github.com/tickfan/tickfan/services/ingest/internal/lease"
 	"github.com/tickfan/tickfan/services/ingest/internal/refusal"
@@ -64,6 +65,9 @@ func (m measured) register(meter metric.Meter) (stop func() error, err error) {
 	missing := counter("tickfan.ingest.coinbase.lost_trades", "Trades that were missing.")
 	repeated := counter("tickfan.ingest.coinbase.repeated", "Ticker frames of a trade seen before, not stamped again.")
 	fields := counter("tickfan.ingest.coinbase.dropped_fields", "Fields that did not fit and were left out of a tick.")
+	age, err := telemetry.NewAge(meter, "tickfan.ingest.coinbase.age", "Age of Coinbase Exchange's prices when they are stamped, by its clock.")
+	faults = append(faults, err)
+	m.coinbase.Age = age
 	products := counter("tickfan.ingest.coinbase.unsubscribed", "Products that the exchange refused or did not acknowledge.")
 	if err := errors.Join(faults...); err != nil {
 		return nil, fmt.Errorf("make instruments: %w", err)

@@ -93,6 +93,7 @@ func (s *service) stampCoinbase(ctx context.Context, sym subject.Symbol, q tick.
 	_, err := s.stamp(ctx, sym, q)
 	if err == nil {
 		s.counts.coinbase.Add(1)
+		s.coinbase.Age.Since(q.TS)
 	}
 	return err
 }

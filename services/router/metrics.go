@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/tickfan/tickfan/libs/telemetry"
 	"github.com/tickfan/tickfan/services/router/internal/history"
 	"github.com/tickfan/tickfan/services/router/internal/route"
 )
@@ -72,6 +73,8 @@ func newMetrics(meter metric.Meter, r *route.Router, ranges *history.Stats, copi
 	keep(err)
 	m.repairs, err = meter.Int64Counter("tickfan.router.repairs",
 		metric.WithDescription("Times that newest ticks were read again because some may have been missed, by reason."))
+	keep(err)
+	stats.Age, err = telemetry.NewAge(meter, "tickfan.router.tick.age", "Age of ticks when the router has them, since ingest stamped them.")
 	keep(err)
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("make instruments: %w", err)

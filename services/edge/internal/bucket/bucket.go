@@ -73,6 +73,7 @@ type Bucket struct {
 	wheel                wheel
 	due                  []*clock // to be flushed in this round
 	touched              int64
+	writes               int // of ticks
 	flush                flush
 	pending              []*pending
 	recheck              bool // something that pending operations wait for has changed

@@ -141,6 +141,7 @@ func (f *feed) item(b *Bucket, item []byte, now int64) {
 		st.Malformed.Add(1)
 		return
 	}
+	st.Taken.Since(tk.At)
 	if b.take(t, &tk, now) && b.o.Tracer != nil {
 		if parent := tick.TraceOf(item); parent != nil {
 			b.follow(t, &tk, parent, now)

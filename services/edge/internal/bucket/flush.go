@@ -5,6 +5,10 @@ import (
 	"github.com/tickfan/tickfan/services/edge/internal/socket"
 )
 
+// ageEvery is of how many writes one is looked at for the age of its first tick: that takes some 160 ns (BenchmarkAge), and a
+// write of one tick some 9 us.
+const ageEvery = 16
+
 // maxFlush is where a flush stops adding ticks of mode every; the rest follows in the next one.
 const maxFlush = 64 << 10
 
@@ -130,7 +134,10 @@ func (b *Bucket) unblock(s *Session, now int64) {
 	if s.gone {
 		return
 	}
-	s.blocked = false
+	if s.blocked {
+		s.blocked = false
+		b.o.Stats.Slow.Add(-1)
+	}
 	for c := &s.plain; c != nil; c = c.other {
 		if c.any() {
 			b.schedule(c, now)
@@ -242,6 +249,9 @@ func (b *Bucket) write(s *Session) int {
 	case err != nil: // the reader sees it too and ends the session
 		return len(b.flush.Ends)
 	case r.Blocked:
+		if !s.blocked && !s.gone {
+			st.Slow.Add(1)
+		}
 		s.blocked = true
 		st.Refused.Add(1)
 	}
@@ -259,10 +269,19 @@ func (b *Bucket) takeBack(s *Session, head []byte, sent int) {
 	if sent < len(f.Ends) {
 		k = b.undo(s, head, sent)
 	}
+	first := 0
 	if head != nil && k > 0 {
-		k--
+		first = 1
 	}
-	b.o.Stats.Deliveries.Add(int64(k))
+	if k == first {
+		return
+	}
+	b.o.Stats.Deliveries.Add(int64(k - first))
+	if b.writes++; b.writes%ageEvery == 0 {
+		if u := &s.subs[f.parts[first].i]; u.every == nil { // else it was not the newest that was written
+			b.o.Stats.Written.Since(u.t.newest.At)
+		}
+	}
 }
 
 // undo takes back the parts from frame sent on and gives the number of those before it.

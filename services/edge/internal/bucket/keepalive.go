@@ -37,6 +37,9 @@ func (b *Bucket) dropSession(s *Session, now int64) {
 		return
 	}
 	s.gone = true
+	if s.blocked {
+		b.o.Stats.Slow.Add(-1)
+	}
 	list := b.sessions[s.slot]
 	last := len(list) - 1
 	list[s.pos] = list[last]

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/tickfan/tickfan/libs/telemetry"
 	"github.com/tickfan/tickfan/proto/code"
 )
 
@@ -29,6 +30,11 @@ type Stats struct {
 	Bytes   atomic.Int64 // bytes they wrote
 	Refused atomic.Int64 // writes that a socket did not take whole
 	Pings   atomic.Int64
+	Slow    atomic.Int64 // sessions whose socket takes no more for now
+
+	// Set before the first bucket, or nil.
+	Taken   *telemetry.Age // of ticks that come
+	Written *telemetry.Age // of ticks that go out
 
 	Requests      atomic.Int64 // of clients
 	RequestErrors atomic.Int64 // of ours to the registry and to routers

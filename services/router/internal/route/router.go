@@ -103,6 +103,8 @@ func (r *Router) tick(subj string, payload, item []byte) (newest bool, buckets i
 	r.tally.tick(h)
 	if buckets, newest = r.take(h, payload, item); !newest {
 		r.stats.Old.Add(1)
+	} else {
+		r.stats.Age.Since(h.At)
 	}
 	return newest, buckets
 }

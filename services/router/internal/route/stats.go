@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tickfan/tickfan/libs/telemetry"
 	"github.com/tickfan/tickfan/services/router/internal/batch"
 )
 
@@ -50,6 +51,8 @@ type Stats struct {
 	Wants   atomic.Int64 // pairs of bucket and symbol
 	Ahead   atomic.Int64 // parts announced that KV has not said yet
 	BeatAge atomic.Int64 // milliseconds, tick.NoBeat before the first
+
+	Age *telemetry.Age // of ticks newer than what was known, as they come; set before the first, or nil
 }
 
 // Stats gives the counters.

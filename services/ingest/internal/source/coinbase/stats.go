@@ -1,6 +1,10 @@
 package coinbase
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/tickfan/tickfan/libs/telemetry"
+)
 
 // Stats are counts since the start. They may be read from any goroutine.
 type Stats struct {
@@ -19,4 +23,6 @@ type Stats struct {
 	Fields   atomic.Int64 // fields left out of a tick
 	Refused  atomic.Int64 // products that the exchange refused
 	Unacked  atomic.Int64 // products that an ack left out
+
+	Age *telemetry.Age // of prices when they are stamped, by the exchange's clock; nil: not counted
 }
