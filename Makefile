@@ -51,7 +51,7 @@ config: ## Write the table of docs/CONFIG.md anew, from the commands' flags
 helm: ## Check the charts of deploy/helm; builds helm and kubeconform the first time, some minutes
 	@scripts/helm.sh
 
-observe: ## Check alerts and dashboards; builds promtool the first time
+observe: ## Check alerts and dashboards; brings promtool, of Debian's, when there is none
 	@scripts/observe.sh
 
 bench: ## Measure an edge beside its baselines, into tests/load/results/; ROUNDS=7 FEEDS=<folder>; ten minutes a round

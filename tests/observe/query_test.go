@@ -77,16 +77,16 @@ func TestQueriesAskForWhatIsTold(t *testing.T) {
 func TestFaultsAreFound(t *testing.T) {
 	m := metrics{"things": set("job", "instance", "code"), "others": set("job"), "times_bucket": set("job", "le")}
 	for expr, faulty := range map[string]bool{
-		`sum by (code) (rate(things{job="x"}[5m]))`:                              false,
-		`things / ignoring (code, instance) others`:                              false,
-		`things > 3 or others`:                                                   false,
-		`histogram_quantile(0.9, sum by (job, le) (rate(times_bucket[5m])))`:     false,
-		`absent(others{job="x"} == 1)`:                                           false,
-		`nothing`:                                                                true,
-		`sum by (cod) (things)`:                                                  true,
-		`things{cod="x"}`:                                                        true,
-		`things / others`:                                                        true,
-		`sum(things) and others`:                                                 true,
+		`sum by (code) (rate(things{job="x"}[5m]))`:                          false,
+		`things / ignoring (code, instance) others`:                          false,
+		`things > 3 or others`:                                               false,
+		`histogram_quantile(0.9, sum by (job, le) (rate(times_bucket[5m])))`: false,
+		`absent(others{job="x"} == 1)`:                                       false,
+		`nothing`:                                                            true,
+		`sum by (cod) (things)`:                                              true,
+		`things{cod="x"}`:                                                    true,
+		`things / others`:                                                    true,
+		`sum(things) and others`:                                             true,
 		`histogram_quantile(0.9, sum by (job) (rate(times_bucket[5m])))`:         true,
 		`sum by (instance) (things) * on (job) group_left sum by (job) (others)`: true,
 	} {
@@ -104,7 +104,9 @@ func TestFaultsAreFound(t *testing.T) {
 	}
 }
 
-func parse(expr string) (parser.Expr, error) { return parser.NewParser(parser.Options{}).ParseExpr(expr) }
+func parse(expr string) (parser.Expr, error) {
+	return parser.NewParser(parser.Options{}).ParseExpr(expr)
+}
 
 // faults are what a query asks for and nobody tells.
 func (all metrics) faults(q query, e parser.Expr) (faults []string) {
@@ -127,7 +129,9 @@ type asked struct {
 	faults []string
 }
 
-func (a *asked) fault(format string, args ...any) { a.faults = append(a.faults, fmt.Sprintf(format, args...)) }
+func (a *asked) fault(format string, args ...any) {
+	a.faults = append(a.faults, fmt.Sprintf(format, args...))
+}
 
 // labels are those of an expression's answer.
 func (a *asked) labels(e parser.Expr) labelSet {
@@ -184,11 +188,11 @@ func (a *asked) called(e *parser.Call) labelSet {
 		l = union(l, a.labels(arg))
 	}
 	switch e.Func.Name {
-	case "absent": // tells what the selector is sure of
+	case "absent": // tells what a selector is sure of, and nothing of an expression
 		l = labelSet{}
-		for _, m := range parser.ExtractSelectors(e) {
-			for _, m := range m {
-				l[m.Name] = l[m.Name] || m.Type == labels.MatchEqual
+		if s, ok := e.Args[0].(*parser.VectorSelector); ok {
+			for _, m := range s.LabelMatchers {
+				l[m.Name] = m.Type == labels.MatchEqual
 			}
 		}
 	case "histogram_quantile":

@@ -12,6 +12,7 @@ import (
 	"github.com/tickfan/tickfan/libs/natstest"
 	tickfan "github.com/tickfan/tickfan/libs/sdk/go"
 	"github.com/tickfan/tickfan/tests/stack"
+	"github.com/tickfan/tickfan/tests/stack/exchange"
 )
 
 // labelSet is a set of labels' names.
@@ -46,7 +47,12 @@ type metrics map[string]labelSet
 // nonsense and went. The labels of a target are Prometheus's.
 func told(t *testing.T, missing func(metrics) []string) {
 	t.Helper()
-	s := stack.Start(t, stack.Options{Programs: programs, Edges: 1, Ingest: []string{"--source", "generator"}})
+	recording, err := exchange.Open("../e2e/testdata/two_products_with_heartbeats.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := stack.Start(t, stack.Options{Programs: programs, Edges: 1, Ingest: []string{"--source", "generator", "--source", "coinbase",
+		"--coinbase-url", exchange.Start(t, recording).URL(), "--coinbase-products", strings.Join(recording.Products, ",")}})
 	nc := s.Connect()
 	for _, price := range []string{"64123.51", "no price"} {
 		if err := nc.Publish("ingest.BTC-USD", []byte(price)); err != nil {
@@ -72,7 +78,7 @@ type lines []string
 
 func (l *lines) String() string { return strings.Join(*l, "\n") }
 
-// watch is a client for as long as it takes to get a price.
+// watch is a client until one of its ticks has been measured, which not each is.
 func watch(t *testing.T, edge *stack.Service) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -82,14 +88,14 @@ func watch(t *testing.T, edge *stack.Service) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := c.Subscribe(ctx, []string{"BTC-USD"}); err != nil {
+	if _, err := c.Subscribe(ctx, []string{"ETH-USD", "SOL-USD"}); err != nil {
 		t.Fatal(err)
 	}
 	for event, err := range c.Events(ctx) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, ok := event.(tickfan.Tick); ok {
+		if _, ok := event.(tickfan.Tick); ok && edge.Metric("tickfan_edge_delivery_age_seconds_count") > 0 {
 			return
 		}
 	}
