@@ -37,7 +37,7 @@ func New(service string, labels ...attribute.KeyValue) (*Telemetry, error) {
 	registry := prometheus.NewRegistry()
 	constant := prometheus.Labels{}
 	for _, l := range labels {
-		constant[string(l.Key)] = l.Value.Emit()
+		constant[string(l.Key)] = l.Value.String()
 	}
 	labelled := prometheus.WrapRegistererWith(constant, registry)
 	for _, c := range []prometheus.Collector{
