@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The load test: "load.sh bench <rounds>" runs scenarios A to I beside their baselines and writes tests/load/results/;
+# The load test: "load.sh bench <rounds>" runs scenarios A to J beside their baselines and writes tests/load/results/;
 # "load.sh short" runs them all small and fails where a client is told something wrong, never for a time.
 #
 # FEEDS names a folder of recorded exchange traffic, see scripts/test.sh; scenario G plays it.

@@ -27,6 +27,7 @@ type Change struct {
 	Part              int
 	control.PartValue      // not to be changed; zero when Gone
 	Gone              bool // the key was deleted or purged, or its time was up
+	Lost              bool // with Gone: nobody removed it, the store was lost or put back
 }
 
 // Options say what to watch.
@@ -54,7 +55,7 @@ func Open(ctx context.Context, o Options) (*View, error) {
 	var onChange func(kvview.Change[Key, control.PartValue])
 	if o.OnChange != nil {
 		onChange = func(c kvview.Change[Key, control.PartValue]) {
-			o.OnChange(Change{Bucket: c.Key.Bucket, Part: c.Key.Part, PartValue: c.Value, Gone: c.Gone})
+			o.OnChange(Change{Bucket: c.Key.Bucket, Part: c.Key.Part, PartValue: c.Value, Gone: c.Gone, Lost: c.Lost})
 		}
 	}
 	view, err := kvview.Open(ctx, kvview.Options[Key, control.PartValue]{

@@ -34,6 +34,7 @@ type snapshot[K comparable, V any] struct {
 	entries map[K]Entry[V]
 	removed map[K]time.Time // by marker, when
 	refused map[string]uint64
+	last    uint64    // sequence of the stream before it was read
 	settled time.Time // what changed before this, by the server's clock, had time to arrive
 }
 
@@ -94,6 +95,7 @@ func (v *View[K, V]) readStore(ctx context.Context) (*watch, *snapshot[K, V], er
 		entries: map[K]Entry[V]{},
 		removed: map[K]time.Time{},
 		refused: map[string]uint64{},
+		last:    info.State.LastSeq,
 		settled: info.TimeStamp.Add(-v.interval()),
 	}
 	err = v.fill(ctx, snap, w, info.State.LastSeq, v.live.messages())
@@ -187,11 +189,12 @@ func (v *View[K, V]) swap(snap *snapshot[K, V], old *watch) {
 		if !marked || at.Before(snap.settled) {
 			ghosts++
 		}
-		changes = append(changes, Change[K, V]{Key: key, Gone: true, Entry: Entry[V]{Revision: was.Revision}})
+		lost := !marked && (!same || was.Revision > snap.last) // the stream is another one, or was put back
+		changes = append(changes, Change[K, V]{Key: key, Gone: true, Lost: lost, Entry: Entry[V]{Revision: was.Revision}})
 	}
 	for key, e := range snap.entries {
 		was, had := v.entries[key]
-		if had && same && was.Revision == e.Revision {
+		if had && same && was.Revision == e.Revision && was.at.Equal(e.at) { // a store that was put back gives revisions again
 			continue
 		}
 		if old != nil && (same || !had) && e.at.Before(snap.settled) {

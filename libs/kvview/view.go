@@ -45,6 +45,7 @@ type Entry[V any] struct {
 type Change[K comparable, V any] struct {
 	Key  K
 	Gone bool // the key was deleted or purged, or its time was up
+	Lost bool // with Gone: nobody removed it, the store was lost or put back
 	Entry[V]
 }
 

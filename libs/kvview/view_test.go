@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"os"
+	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -18,6 +21,7 @@ import (
 
 	"github.com/tickfan/tickfan/libs/bus"
 	"github.com/tickfan/tickfan/libs/kvview"
+	"github.com/tickfan/tickfan/libs/natsd"
 	"github.com/tickfan/tickfan/libs/natstest"
 )
 
@@ -38,10 +42,12 @@ type bench struct {
 
 	mu   sync.Mutex
 	told map[string]string
+	lost []string
 }
 
-func start(t *testing.T) *bench {
-	s := natstest.Start(t)
+func start(t *testing.T) *bench { return startWith(t, natstest.Start(t)) }
+
+func startWith(t *testing.T, s *natstest.Server) *bench {
 	nc := s.Connect(t)
 	js, err := bus.JetStream(t.Context(), nc)
 	if err != nil {
@@ -97,6 +103,16 @@ func (b *bench) open(confirm time.Duration) {
 	b.view = view
 }
 
+// losesOnly: of all that went, this was lost with its store.
+func (b *bench) losesOnly(lost ...string) {
+	b.t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !slices.Equal(b.lost, lost) {
+		b.t.Errorf("lost %q, want %q", b.lost, lost)
+	}
+}
+
 func (b *bench) options(js jetstream.JetStream, confirm time.Duration) kvview.Options[string, string] {
 	return kvview.Options[string, string]{
 		JS:    js,
@@ -125,6 +141,9 @@ func (b *bench) onChange(c kvview.Change[string, string]) {
 	defer b.mu.Unlock()
 	if c.Gone {
 		delete(b.told, c.Key)
+		if c.Lost {
+			b.lost = append(b.lost, c.Key)
+		}
 	} else {
 		b.told[c.Key] = c.Value
 	}
@@ -310,8 +329,40 @@ func TestStoreMadeAgain(t *testing.T) {
 	if n := b.count("tickfan.pets.ghosts"); n != 1 {
 		t.Errorf("%d ghosts, want 1 (old)", n)
 	}
+	b.losesOnly("old")
 	b.put(kv, "new", "3")
 	b.converges(map[string]string{"both": "1", "new": "3"})
+}
+
+// A store that is put back to an older copy has lost what was written since.
+func TestStorePutBack(t *testing.T) {
+	dir, kept := t.TempDir(), filepath.Join(t.TempDir(), "copy")
+	b := startWith(t, natstest.StartWith(t, natsd.Options{JetStream: true, StoreDir: dir}))
+	kv := b.create()
+	b.put(kv, "early", "1")
+	b.server.Stop()
+	if err := os.CopyFS(kept, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	b.server.Restart()
+	natstest.Eventually(t, soon, func() bool {
+		_, err := kv.PutString(t.Context(), "late", "1")
+		return err == nil
+	}, "the store can be written again")
+	b.open(time.Second)
+	b.converges(map[string]string{"early": "1", "late": "1"})
+	b.server.Stop()
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(dir, os.DirFS(kept)); err != nil {
+		t.Fatal(err)
+	}
+	b.server.Restart()
+	b.converges(map[string]string{"early": "1"})
+	b.losesOnly("late")
+	b.put(kv, "late", "2") // at the revision that it had
+	b.converges(map[string]string{"early": "1", "late": "2"})
 }
 
 // While there is no store, the view shows what it knew.
@@ -368,6 +419,7 @@ func TestPurgedUnseen(t *testing.T) {
 	if n := b.count("tickfan.pets.ghosts"); n != 1 {
 		t.Errorf("%d ghosts, want 1", n)
 	}
+	b.losesOnly()
 }
 
 // A watch whose consumer is gone hears nothing, and nobody tells it.

@@ -66,7 +66,7 @@ func newMetrics(meter metric.Meter, e *edge) (*metrics, error) {
 	var err error
 	s.Taken, err = telemetry.NewAge(meter, "tickfan.edge.tick.age", "Age of ticks when the edge has them, since ingest stamped them.")
 	faults = append(faults, err)
-	s.Written, err = telemetry.NewAge(meter, "tickfan.edge.delivery.age", "Age of ticks when they go to a client, of one in 16 writes.")
+	s.Written, err = telemetry.NewAge(meter, "tickfan.edge.delivery.age", "Age of ticks when they go to a client, of one in 17 writes that answer nothing.")
 	faults = append(faults, err)
 	if err := errors.Join(faults...); err != nil {
 		return nil, err

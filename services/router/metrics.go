@@ -42,6 +42,7 @@ func newMetrics(meter metric.Meter, r *route.Router, ranges *history.Stats, copi
 		{name: "bytes", value: &batches.Bytes, unit: "By", description: "Size of the batches sent."},
 		{name: "announcements", value: &stats.Announced, description: "Changed parts of interest that the registry announced."},
 		{name: "announcements_given_up", value: &stats.GivenUp, description: "Announced parts that KV never held and that were removed; zero in peace."},
+		{name: "interest_lost", value: &stats.Lost, description: "Parts of interest that KV lost, served on until their edges have them written again; zero in peace."},
 		{name: "newest_requests", value: &stats.Requests, description: "Requests for newest ticks or a range."},
 		{name: "ranges", value: &ranges.Asked, description: "Ranges of ticks asked for."},
 		{name: "ranges_refused", value: &ranges.Refused, description: "Ranges that were not read to their end: too many at a time, or TICKS does not answer."},
@@ -53,7 +54,7 @@ func newMetrics(meter metric.Meter, r *route.Router, ranges *history.Stats, copi
 		{name: "routers", value: &stats.Routers, gauge: true, description: "Routers of the region that serve buckets, as this one has heard, itself included."},
 		{name: "copies", value: wanted, gauge: true, description: "Routers that are to serve each bucket."},
 		{name: "interest_symbols", value: &stats.Wants, gauge: true, description: "Symbols wanted, counted per bucket."},
-		{name: "interest_ahead", value: &stats.Ahead, gauge: true, description: "Parts announced that KV does not hold yet."},
+		{name: "interest_ahead", value: &stats.Ahead, gauge: true, description: "Parts announced that KV does not hold yet, or not any more."},
 		{name: "beat_age", value: &stats.BeatAge, gauge: true, unit: "ms", description: "Age of ingest's last beat; -1 before the first."},
 	}
 	m := &metrics{}

@@ -27,8 +27,12 @@ const (
 	mended = !spare
 )
 
-// pastLease is longer than the lease of an edge, or of an ingest, and shorter than what an edge is given beyond it.
-const pastLease = 17 * time.Second
+const (
+	// pastLease is longer than the lease of an edge, or of an ingest.
+	pastLease = 15500 * time.Millisecond
+	// pastGrace is less than what an edge is given beyond its lease, which has 12 s left when it is paused.
+	pastGrace = 20 * time.Second
+)
 
 func blows() []blow {
 	all := []blow{
@@ -43,7 +47,7 @@ func blows() []blow {
 		{"pause a server", (*world).pauseServer, mended},
 		{"pause the leading ingest", func(w *world) func() { return w.pause(w.leadingIngest().Process) }, mended},
 		{"pause the leading ingest past its lease", func(w *world) func() { return w.pause(w.leadingIngest().Process) }, spare},
-		{"pause an edge past its lease", past(func(w *world) func() { return w.pause(pick(w, w.Edges).Process) }), mended},
+		{"pause an edge past its lease", past((*world).pauseEdge), mended},
 		{"cut an edge's clients", func(w *world) func() { d := pick(w, w.doors); d.Cut(); return d.Mend }, mended},
 		{"stall an edge's clients", func(w *world) func() { d := pick(w, w.doors); d.Stall(); return d.Mend }, mended},
 		{"cut all edges off", cables((*world).edges, (*natstest.Cable).Cut), mended},
@@ -191,6 +195,21 @@ func (w *world) pause(p *stack.Process) func() {
 	return func() { p.Signal(syscall.SIGCONT) }
 }
 
+// pauseEdge pauses one that holds its lease. When that turns out to last too long its interest may be removed.
+func (w *world) pauseEdge() func() {
+	e := pick(w, w.Edges)
+	id := edgeOf(e.Log())
+	natstest.Eventually(w.t, well, func() bool { return w.leased(id) }, "edge %s holds a lease", id)
+	began := time.Now()
+	resume := w.pause(e.Process)
+	return func() {
+		resume()
+		if time.Since(began) > pastGrace {
+			w.asleep = id
+		}
+	}
+}
+
 // pauseServer spares the one that the publisher is on. What lies unread before a paused server reaches ingest when it goes on,
 // after what the publisher has sent by another meanwhile: so it is ingest's newest, and no fault of anybody's here.
 func (w *world) pauseServer() func() {
@@ -203,7 +222,7 @@ func (w *world) pauseServer() func() {
 func past(deal func(*world) func()) func(*world) func() {
 	return func(w *world) func() {
 		mend := deal(w)
-		w.between(pastLease, pastLease+2*time.Second)
+		w.between(pastLease, pastLease+time.Second)
 		return mend
 	}
 }

@@ -62,6 +62,7 @@ func TestChaos(t *testing.T) {
 
 // suffer deals one blow and waits until all is well. false: it was not, or something was seen that must not be.
 func (w *world) suffer(b blow, r *report) (ok bool) {
+	w.asleep = ""
 	w.see()
 	<-time.After(calm)
 	before := w.see()

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"regexp"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/tickfan/tickfan/libs/natstest"
 	tickfan "github.com/tickfan/tickfan/libs/sdk/go"
+	"github.com/tickfan/tickfan/proto/subject"
 	"github.com/tickfan/tickfan/tests/stack"
 )
 
@@ -49,7 +51,8 @@ type world struct {
 
 	mu         sync.Mutex
 	violations []string
-	removed    map[string]bool // edges whose interest was found to be removed
+	removals   map[string]map[string]int // of interest, by registry and edge, as far as they were judged
+	asleep     string                    // the edge that was paused for too long, if any
 }
 
 // door is a way to an edge.
@@ -68,7 +71,7 @@ func urls(doors []door, n int) string {
 
 func newWorld(t *testing.T, programs stack.Programs, dice *rand.Rand) *world {
 	t.Helper()
-	w := &world{t: t, dice: dice, removed: map[string]bool{}}
+	w := &world{t: t, dice: dice, removals: map[string]map[string]int{}}
 	edge := []string{"--drain-timeout", "5s"}
 	w.Cluster = stack.StartCluster(t, stack.ClusterOptions{Programs: programs, Region: stack.Home, Servers: 3, Registries: 2, Routers: 2, Ingests: 2, Edges: 3,
 		Router: []string{"--copies", "2"}, Edge: edge})
@@ -249,24 +252,55 @@ var (
 	edgeID  = regexp.MustCompile(`msg=listening .* edge=(\S+) address=`)
 )
 
-// judgeRemovals finds interest of an edge that lives and was removed all the same.
+// edgeOf is the id of the edge that has logged so.
+func edgeOf(log string) string {
+	if id := edgeID.FindStringSubmatch(log); id != nil {
+		return id[1]
+	}
+	return ""
+}
+
+// judgeRemovals finds interest of an edge that lives, and is not asleep, and was removed all the same.
 func (w *world) judgeRemovals() {
 	for _, c := range []*stack.Cluster{w.Cluster, w.far} {
 		live := map[string]bool{}
 		for _, e := range c.Edges {
-			if id := edgeID.FindStringSubmatch(e.Log()); id != nil && e.Running() {
-				live[id[1]] = true
-			}
+			live[edgeOf(e.Log())] = e.Running()
 		}
 		for _, r := range c.Registries {
+			removals := map[string]int{}
 			for _, m := range removal.FindAllStringSubmatch(r.Log(), -1) {
-				if live[m[1]] && !w.removed[m[1]] {
-					w.removed[m[1]] = true
-					w.violated("%s removed the interest of %s, which lives", r.Name(), m[1])
+				removals[m[1]]++
+			}
+			for edge, n := range removals {
+				if live[edge] && edge != w.asleep && n > w.removals[r.Name()][edge] {
+					w.violated("%s removed the interest of %s, which lives", r.Name(), edge)
 				}
 			}
+			w.removals[r.Name()] = removals
 		}
 	}
+}
+
+// leased tells whether an edge has renewed its lease a moment ago.
+func (w *world) leased(edge string) bool {
+	nc, err := nats.Connect(w.URLs(), nats.Timeout(time.Second))
+	if err != nil {
+		return false
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Second)
+	defer cancel()
+	kv, err := js.KeyValue(ctx, subject.KVEdges)
+	if err != nil {
+		return false
+	}
+	e, err := kv.Get(ctx, edge)
+	return err == nil && time.Since(e.Created()) < 3*time.Second
 }
 
 // leader is the server that leads a stream's group, nil when there is none or nobody says.

@@ -12,7 +12,7 @@ import (
 )
 
 // TestStoreLost: the interest of a whole region is deleted under running clients. The registry makes the store again, the
-// edges send what they want again, and prices go on.
+// edges send what they want again. The router serves them all the while.
 func TestStoreLost(t *testing.T) {
 	t.Parallel()
 	s := start(t)
@@ -40,12 +40,18 @@ func TestStoreLost(t *testing.T) {
 		}
 		return len(keys)
 	}
-	natstest.Eventually(t, patience, func() bool { return kept() == 1 }, "the interest is in KV")
+	served := func() bool { return s.Router.Metric("tickfan_router_interest_buckets") == 1 }
+	natstest.Eventually(t, patience, func() bool { return kept() == 1 && served() }, "the interest is in KV, and the router counts it")
 	if err := js.DeleteKeyValue(ctx, subject.KVInterest); err != nil {
 		t.Fatal(err)
 	}
-	natstest.Eventually(t, patience, func() bool { return kept() == 1 }, "the interest is in KV again")
-	natstest.Eventually(t, patience, func() bool { return s.Router.Metric("tickfan_router_interest_buckets") == 1 },
-		"the router serves the edge again")
 	c.endsOn(symbol, set(t, nc, symbol, "2"))
+	natstest.Eventually(t, patience, func() bool {
+		if !served() {
+			t.Fatal("the router lets go of what the edge wants")
+		}
+		return kept() == 1 && s.Router.Metric("tickfan_interest_confirmations_total") > 1
+	}, "the interest is in KV again")
+	natstest.Eventually(t, patience, func() bool { return s.Router.Metric("tickfan_router_interest_ahead") == 0 }, "the router sees it there")
+	c.endsOn(symbol, set(t, nc, symbol, "3"))
 }

@@ -46,6 +46,7 @@ func scenarios() []scenario {
 		{"G", (*bench).runG, (*bench).tellG},
 		{"H", (*bench).runH, (*bench).tellH},
 		{"I", (*bench).runI, (*bench).tellI},
+		{"J", (*bench).runJ, (*bench).tellJ},
 	}
 }
 

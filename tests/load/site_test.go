@@ -30,6 +30,7 @@ type load struct {
 	turn     int    // see report.Run; 0: 1
 	detail   string
 	flags    []string // more of each edge
+	env      []string // more of each service
 	edges    int      // 0: 1
 	workers  int      // of the fleet; 0: 1
 	symbols  int
@@ -97,7 +98,7 @@ func (b *bench) open(t *testing.T, l load) *site {
 		CPU: map[string]float64{}, Crowds: map[string]report.Crowd{}, More: map[string]float64{},
 	}}
 	if l.server == edge {
-		st := stack.Start(t, stack.Options{Programs: b.programs, Edges: l.edges, Ingest: []string{"--source", "none"}, Edge: l.flags})
+		st := stack.Start(t, stack.Options{Programs: b.programs, Edges: l.edges, Ingest: []string{"--source", "none"}, Edge: l.flags, Env: l.env})
 		s.edges, s.nc = st.Edges, st.Connect()
 		s.others = []*stack.Process{st.NATS.Process, st.Registry.Process, st.Ingest.Process, st.Router.Process}
 		for _, e := range st.Edges {

@@ -50,7 +50,6 @@ type change struct {
 	payload   []byte
 	since     int64
 	sent      int64
-	wait      int64
 	answered  bool
 	confirmed bool
 }
@@ -124,8 +123,8 @@ func (in *interest) next(b subject.Bucket, now int64) *change {
 		case c.confirmed && c.answered:
 			in.change = nil
 		case !in.anyDirty() || !c.confirmed && now-c.since < int64(confirmTime):
-			if !c.answered && now-c.sent >= c.wait {
-				c.sent, c.wait = now, min(2*c.wait, int64(answerMost))
+			if !c.answered && now-c.sent >= min(max(int64(answerTime), c.sent-c.since), int64(answerMost)) {
+				c.sent = now
 				return c
 			}
 			return nil
@@ -139,7 +138,7 @@ func (in *interest) next(b subject.Bucket, now int64) *change {
 		return nil
 	}
 	in.number++
-	c := &change{number: in.number, since: now, sent: now, wait: int64(answerTime)}
+	c := &change{number: in.number, since: now, sent: now}
 	c.payload = fmt.Appendf(nil, `{"bucket":%q,"number":%d,"parts":{`, b, c.number)
 	for p, dirty := range in.dirty {
 		if !dirty {
@@ -315,8 +314,11 @@ func TestInterestTellsWholeParts(t *testing.T) {
 	if again := in.next(testBucket, 1+int64(answerTime)); again != c {
 		t.Errorf("not sent again without an answer: %+v", again)
 	}
-	if again := in.next(testBucket, 1+2*int64(answerTime)); again != nil {
-		t.Error("sent again as soon as the first time")
+	if again := in.next(testBucket, 1+2*int64(answerTime)); again != c {
+		t.Errorf("not sent again without an answer: %+v", again)
+	}
+	if again := in.next(testBucket, 1+3*int64(answerTime)); again != nil {
+		t.Error("sent again as soon as before")
 	}
 	in.settle(t, c, 5)
 	if !slices.Equal(*waited, []time.Duration{4}) {

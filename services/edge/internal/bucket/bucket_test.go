@@ -134,6 +134,15 @@ func TestRandomSessionsEndOnNewest(t *testing.T) {
 				}
 				m.read(m.o)
 			}
+			slow := int64(0)
+			for _, m := range all {
+				if m.s.blocked {
+					slow++
+				}
+			}
+			if n := b.o.Stats.Slow.Load(); n != slow {
+				t.Fatalf("round %d: %d slow connections counted, there are %d", round, n, slow)
+			}
 		}
 		for range 2000 {
 			switch n := rng.IntN(100); {

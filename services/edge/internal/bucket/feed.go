@@ -141,8 +141,13 @@ func (f *feed) item(b *Bucket, item []byte, now int64) {
 		st.Malformed.Add(1)
 		return
 	}
-	st.Taken.Since(tk.At)
-	if b.take(t, &tk, now) && b.o.Tracer != nil {
+	if !b.take(t, &tk, now) {
+		return
+	}
+	if t.live { // else it is what the symbol begins with, which may be old
+		st.Taken.Since(tk.At)
+	}
+	if b.o.Tracer != nil {
 		if parent := tick.TraceOf(item); parent != nil {
 			b.follow(t, &tk, parent, now)
 		}

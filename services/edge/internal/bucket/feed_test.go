@@ -162,9 +162,14 @@ func TestResendCoversEmptyParts(t *testing.T) {
 	if c := b.interest.change; c == nil || !slices.Contains(c.parts, 3) {
 		t.Errorf("%+v", c)
 	}
+	b.do(&command{kind: resend})
+	if b.interest.anyDirty() {
+		t.Error("sent anew while it is on its way")
+	}
 }
 
-// A change that is not answered is sent again, each time after twice the time, up to answerMost.
+// A change that is not answered is sent again, after as long as it has taken so far, up to answerMost; and soon where
+// nobody was there to answer.
 func TestRepeatsSlowDown(t *testing.T) {
 	b := bench(0)
 	now := int64(time.Hour)
@@ -172,8 +177,11 @@ func TestRepeatsSlowDown(t *testing.T) {
 	request(b, s, now, session.Request{Op: session.OpSubscribe, Symbols: []subject.Symbol{"A"}})
 	b.syncInterest(now)
 	c := b.interest.change
-	for _, wait := range []time.Duration{answerTime, 2 * answerTime, 4 * answerTime, answerMost, answerMost} {
+	for i, wait := range []time.Duration{answerTime, answerTime, 2 * answerTime, 4 * answerTime, answerMost, answerMost, answerTime, answerTime} {
 		sent := c.sent
+		if i == 6 {
+			b.interestAnswered(&nats.Msg{Header: nats.Header{"Status": []string{"503"}}}, c.number, sent)
+		}
 		b.syncInterest(sent + int64(wait) - 1)
 		if c.sent != sent {
 			t.Fatalf("sent again before %s", wait)

@@ -6,8 +6,8 @@ import (
 )
 
 // ageEvery is of how many writes one is looked at for the age of its first tick: that takes some 160 ns (BenchmarkAge), and a
-// write of one tick some 9 us.
-const ageEvery = 16
+// write of one tick some 9 us. It is prime, so that it is not always the same connections' turn.
+const ageEvery = 17
 
 // maxFlush is where a flush stops adding ticks of mode every; the rest follows in the next one.
 const maxFlush = 64 << 10
@@ -15,9 +15,10 @@ const maxFlush = 64 << 10
 // flush is what a worker needs to write to one connection, kept from one to the next.
 type flush struct {
 	socket.Flush
-	parts  []part // of which subscription each tick is
-	traced bool   // some of the ticks are
-	open   int    // where the last frame begins, if it is one of ticks in Compact; else -1
+	parts  []part    // of which subscription each tick is
+	traced []*traced // those of the ticks that are
+	every  bool      // some of these are of mode every
+	open   int       // where the last frame begins, if it is one of ticks in Compact; else -1
 }
 
 // part is one tick's origin, to take it back when the kernel did not want it.
@@ -33,7 +34,9 @@ type part struct {
 func (f *flush) reset() {
 	f.Reset()
 	f.parts = f.parts[:0]
-	f.open, f.traced = -1, false
+	clear(f.traced)
+	f.traced = f.traced[:0]
+	f.open, f.every = -1, false
 }
 
 func (f *flush) end(p part) {
@@ -160,9 +163,10 @@ func (b *Bucket) flushSession(s *Session, head []byte, now int64) {
 			b.gather(c, now)
 		}
 	}
-	b.takeBack(s, head, b.write(s))
-	if f.traced {
-		b.trace(s)
+	sent := b.write(s)
+	b.takeBack(s, head, sent)
+	if len(f.traced) > 0 {
+		b.trace(s, sent)
 	}
 }
 
@@ -173,8 +177,9 @@ func (b *Bucket) gather(c *clock, now int64) {
 	had := len(f.parts)
 	for i := range c.each {
 		u := &s.subs[i]
-		if u.t.traced != nil { // a load of what the next lines need anyway
-			b.flush.traced = true
+		if tr := u.t.traced; tr != nil { // a load of what the next lines need anyway
+			f.traced = append(f.traced, tr)
+			f.every = f.every || u.every != nil
 		}
 		if u.every == nil && s.numbered {
 			f.gatherChanged(s, i)
@@ -277,8 +282,8 @@ func (b *Bucket) takeBack(s *Session, head []byte, sent int) {
 		return
 	}
 	b.o.Stats.Deliveries.Add(int64(k - first))
-	if b.writes++; b.writes%ageEvery == 0 {
-		if u := &s.subs[f.parts[first].i]; u.every == nil { // else it was not the newest that was written
+	if b.writes++; b.writes%ageEvery == 0 && head == nil { // a subscribe is answered with what may be old
+		if u := &s.subs[f.parts[0].i]; u.every == nil { // else it was not the newest that was written
 			b.o.Stats.Written.Since(u.t.newest.At)
 		}
 	}

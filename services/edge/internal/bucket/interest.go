@@ -2,6 +2,7 @@ package bucket
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,8 +29,8 @@ const (
 	// remember is how long the position of an unwanted topic is kept, so that a router that lags behind the one that
 	// served it last cannot turn a price back.
 	remember = time.Minute
-	// answerTime is how long the registry may take before it is asked again, and each time that it is, it may take twice as
-	// long, up to answerMost: one that has more to do than it can do would else get most of it twice.
+	// answerTime is how long the registry may take before it is asked again. Then it may take as long as it has taken so far,
+	// up to answerMost: one that has more to do than it can do would else get most of it twice.
 	answerTime = 300 * time.Millisecond
 	answerMost = 8 * answerTime
 	// confirmTime is how long a router may take to confirm before the next change leaves without it.
@@ -61,7 +62,7 @@ type change struct {
 	payload  []byte
 	since    int64 // first sent
 	sent     int64 // last sent
-	wait     int64 // after sent, before it is sent again
+	heard    int64 // somebody who could answer has been there since
 	answered bool
 	span     trace.Span  // nil: no subscribe that waits for it is traced
 	header   nats.Header // of span
@@ -82,11 +83,16 @@ func (in *interest) init() {
 func (in *interest) add(t *topic) { in.parts[t.part][t] = struct{}{} }
 
 // resend has every part sent again under a new number, those also that are empty by now: the registry may know an older
-// set of them, and says that a part is lost until it stands there as the edge was told.
+// set of them, and says that a part is lost until it stands there as the edge was told. What is on its way to it anyway need
+// not be sent anew: a registry that has lost all has enough to do.
 func (b *Bucket) resend() {
+	in := &b.interest
 	for p := range b.written {
-		if len(b.interest.parts[p]) > 0 || b.written[p].Load() != nil {
-			b.interest.dirty[p] = true
+		if c := in.change; c != nil && !c.answered && slices.Contains(c.parts, p) {
+			continue
+		}
+		if len(in.parts[p]) > 0 || b.written[p].Load() != nil {
+			in.dirty[p] = true
 		}
 	}
 }
@@ -194,7 +200,7 @@ func (b *Bucket) syncInterest(now int64) {
 			in.change = nil
 		case !in.anyDirty() || !confirmed && now-c.since < int64(confirmTime):
 			// A router confirms what was announced. Only the answer says that it stands in KV too.
-			if !c.answered && now-c.sent >= c.wait {
+			if !c.answered && now-c.sent >= c.wait() {
 				b.sendChange(c, now)
 			}
 			return
@@ -210,7 +216,7 @@ func (b *Bucket) syncInterest(now int64) {
 	}
 	in.number++
 	req := control.InterestRequest{Bucket: b.o.ID, Number: in.number, Parts: map[int]control.Set{}}
-	c := &change{number: in.number, since: now}
+	c := &change{number: in.number, since: now, heard: now}
 	for i, n := 0, 0; i < subject.Parts && n < changeMost; i++ {
 		p := in.turn
 		in.turn = (in.turn + 1) % subject.Parts
@@ -275,8 +281,11 @@ func (b *Bucket) changeWanted(t *topic, want control.Flag, now int64) {
 	}
 }
 
+// wait is how long to wait for an answer after sent.
+func (c *change) wait() int64 { return min(max(int64(answerTime), c.sent-c.heard), int64(answerMost)) }
+
 func (b *Bucket) sendChange(c *change, now int64) {
-	c.sent, c.wait = now, min(max(int64(answerTime), 2*c.wait), int64(answerMost))
+	c.sent = now
 	b.request(subject.Registry(b.o.Region, subject.EndpointInterest), askInterest, c.number, c.payload, c.header)
 }
 
@@ -292,7 +301,11 @@ func (b *Bucket) request(subj, what string, id uint64, payload []byte, header na
 // interestAnswered takes the registry's answer: the change stands in KV, so a router knows it or will at once.
 func (b *Bucket) interestAnswered(m *nats.Msg, number uint64, now int64) {
 	c := b.interest.change
-	if c == nil || c.number != number || c.answered || noResponders(m) {
+	if c == nil || c.number != number || c.answered {
+		return
+	}
+	if noResponders(m) {
+		c.heard = now
 		return
 	}
 	var a control.InterestAnswer

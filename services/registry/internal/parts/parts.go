@@ -110,14 +110,11 @@ func (p *Parts) Change(ctx context.Context, r *control.InterestRequest) error {
 }
 
 // write announces and writes one part unless there is a newer one. A part of equal number is announced again: who
-// repeats a request may do so because no router heard of it. But where the view shows it, it stands in the store.
+// repeats a request may do so because no router heard of it. But what the view shows is not
+// written again. Where the view is wrong, for a moment after the store was lost, the edge's next heartbeat finds it out.
 func (p *Parts) write(ctx context.Context, b subject.Bucket, part int, v control.PartValue) error {
 	if v.Symbols == nil {
 		v.Symbols = control.Set{} // {} in JSON, not null
-	}
-	value, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("encode part %d of bucket %s: %w", part, b, err)
 	}
 	known, ok := p.view.Part(b, part)
 	if ok && known.Number > v.Number {
@@ -129,6 +126,10 @@ func (p *Parts) write(ctx context.Context, b subject.Bucket, part int, v control
 	}
 	if ok && known.Number == v.Number {
 		return nil
+	}
+	value, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode part %d of bucket %s: %w", part, b, err)
 	}
 	return p.put(ctx, b, part, v, value)
 }

@@ -21,9 +21,10 @@ import (
 //     number that was announced is what completes the announced change.
 //   - Gone from KV: the part is removed, whatever its number; a bucket without parts is forgotten. Where an
 //     announcement overtook the removal of what was there before, KV says the part again within moments.
+//   - Lost with KV: the part stays, as one that was only announced. Its edge has it written again.
 type Demand struct {
 	buckets map[subject.Bucket]*bucket
-	ahead   map[key]time.Time // parts whose number KV has not said, and when it was last announced
+	ahead   map[key]time.Time // parts whose number KV has not said, or has lost, and when it was last announced
 	wants   int
 }
 
@@ -116,6 +117,14 @@ func (d *Demand) Remove(b subject.Bucket, n int) (e Effect, ok bool) {
 		e.Closed = true
 	}
 	return e, true
+}
+
+// Lost takes a part that KV has no more because KV was lost; it stays as if it was last announced at the given time.
+func (d *Demand) Lost(b subject.Bucket, n int, announced time.Time) {
+	if p := d.part(b, n); p != nil {
+		p.stored = 0
+		d.ahead[key{b, n}] = announced
+	}
 }
 
 // Overdue settles the parts that were last announced before since and that KV has not said: an announcement may

@@ -100,6 +100,8 @@ func TestPart(t *testing.T) {
 		"a part that is emptied stays, with its number": {"kv 1 A: 1 +A!", "kv 2: 2 -A", "= 2"},
 		"gone":                             {"kv 1 A B: 1 +A! +B!", "gone: 0 -A -B closed", "gone: ignored", "= none"},
 		"gone, though announced":           {"ann 2 A: 2 +A!", "gone: 0 -A closed", "kv 2 A: 2 +A!", "= 2 A"},
+		"lost, then the same from KV":      {"kv 2 A B: 2 +A! +B!", "lost", "= 2 A B", "ann 2 A: ignored", "kv 1 C: ignored", "kv 2 A: 2 -B", "= 2 A"},
+		"lost, then announced anew":        {"kv 2 A: 2 +A!", "lost", "ann 3 B: 3 +B!", "kv 3 B: 3 -A", "= 3 B"},
 		"a lower number after gone is new": {"kv 9 A: 9 +A!", "gone: 0 -A closed", "ann 1 A: 1 +A!", "= 1 A"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -116,6 +118,8 @@ func TestPart(t *testing.T) {
 					got = show(d.Announce(announcement(number, text), start))
 				case "kv":
 					got = show(d.Store(bucketA, 3, value(number, text)))
+				case "lost":
+					d.Lost(bucketA, 3, start)
 				case "gone":
 					got = show(d.Remove(bucketA, 3))
 				case "=":
@@ -192,6 +196,15 @@ func TestOverdue(t *testing.T) {
 	d.Store(bucketA, 3, value(2, "B"))
 	if got := settle(d, start.Add(time.Hour)); got != nil || d.Ahead() != 0 {
 		t.Fatalf("settled although KV has it: %q", got)
+	}
+	clear(stored)
+	d.Lost(bucketA, 3, start)
+	d.Lost(bucketB, 3, start) // of which nothing is known
+	if got := settle(d, start); got != nil {
+		t.Fatalf("settled in time: %q", got)
+	}
+	if got := settle(d, start.Add(time.Hour)); !slices.Equal(got, []string{"0 -B closed"}) {
+		t.Fatalf("a part that was lost and not written again: %q", got)
 	}
 }
 

@@ -53,6 +53,9 @@ func read(ctx context.Context, js jetstream.JetStream, g tick.Range) ([][]byte, 
 	from, last, err := locate(ctx, stream, g)
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound): // none of the symbol
+		if fills(stream.CachedInfo().Mirror) {
+			return nil, tick.Ahead, nil
+		}
 		return nil, tick.Gone, nil
 	case err != nil:
 		return nil, tick.Refused, fmt.Errorf("look for its beginning: %w", err)
@@ -64,6 +67,11 @@ func read(ctx context.Context, js jetstream.JetStream, g tick.Range) ([][]byte, 
 		return c.ticks, tick.Refused, err
 	}
 	return c.ticks, c.lack(last), nil
+}
+
+// fills tells whether a mirror may lack what home has: it fills in home's order, so a symbol may not have come to it yet.
+func fills(mirror *jetstream.StreamSourceInfo) bool {
+	return mirror != nil && (mirror.Lag > 0 || mirror.Active < 0)
 }
 
 // found is a message of the symbol: where it lies in the stream, and in the symbol's order.

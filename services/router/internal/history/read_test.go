@@ -219,6 +219,25 @@ func TestReadWithoutStream(t *testing.T) {
 	}
 }
 
+// A mirror that has heard nothing of its origin yet cannot know that a tick is gone.
+func TestReadOfMirrorThatFills(t *testing.T) {
+	s := newTicks(t, 10)
+	g := tick.Range{Symbol: "BTC-USD", Epoch: 1, From: 1, To: 2}
+	if _, lack, err := Read(t.Context(), s.js, g); lack != tick.Gone || err != nil {
+		t.Errorf("lack %v, error %v; want it gone", lack, err)
+	}
+	if err := s.js.DeleteStream(t.Context(), subject.StreamTicks); err != nil {
+		t.Fatal(err)
+	}
+	mirror := jetstream.StreamConfig{Name: subject.StreamTicks, AllowDirect: true, Mirror: &jetstream.StreamSource{Name: subject.StreamTicks, Domain: "away"}}
+	if _, err := s.js.CreateStream(t.Context(), mirror); err != nil {
+		t.Fatal(err)
+	}
+	if _, lack, err := Read(t.Context(), s.js, g); lack != tick.Ahead || err != nil {
+		t.Errorf("lack %v, error %v; want it ahead", lack, err)
+	}
+}
+
 func TestReadEndsWithItsContext(t *testing.T) {
 	s := newTicks(t, 1000)
 	s.add(btc, 1, 1, 10)

@@ -10,10 +10,15 @@ import (
 	"github.com/tickfan/tickfan/services/router/internal/demand"
 )
 
-// giveUpAfter is how long a part that was only announced is served, counted from its last announcement. An edge whose
-// lease ran out is removed within half a minute and an unanswered change is repeated every second, so nobody waits
-// for what is older; it is long all the same, because a region whose KV cannot be written lives on announcements.
-const giveUpAfter = 10 * time.Minute
+const (
+	// giveUpAfter is how long a part that was only announced is served, counted from its last announcement. An edge whose
+	// lease ran out is removed within half a minute and an unanswered change is repeated every other second, so nobody waits
+	// for what is older; it is long all the same, because a region whose KV cannot be written lives on announcements.
+	giveUpAfter = 10 * time.Minute
+	// lostFor is how long a part is served that KV lost and that was not announced since: by then each edge that lives has
+	// been told, and of those that died meanwhile nobody will say so.
+	lostFor = 2 * time.Minute
+)
 
 // Announcement takes a message of interest.<region>.
 func (r *Router) Announcement(payload []byte, now time.Time) {
@@ -40,6 +45,12 @@ func (r *Router) Remove(b subject.Bucket, part int) {
 	if e, ok := r.demand.Remove(b, part); ok {
 		r.apply(e)
 	}
+}
+
+// Lost takes a part that KV has no more because it was lost itself.
+func (r *Router) Lost(b subject.Bucket, part int, now time.Time) {
+	r.stats.Lost.Add(1)
+	r.demand.Lost(b, part, now.Add(lostFor-giveUpAfter))
 }
 
 func (r *Router) giveUp(now time.Time) {

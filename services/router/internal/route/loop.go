@@ -237,9 +237,12 @@ func (l *Loop) take(m *nats.Msg) {
 }
 
 func (l *Loop) change(c interest.Change) {
-	if c.Gone {
+	switch {
+	case c.Lost:
+		l.router.Lost(c.Bucket, c.Part, time.Now())
+	case c.Gone:
 		l.router.Remove(c.Bucket, c.Part)
-	} else {
+	default:
 		l.router.Store(c.Bucket, c.Part, c.PartValue)
 	}
 }

@@ -43,6 +43,7 @@ type Stats struct {
 	Requests  atomic.Int64 // for newest ticks
 	Errors    atomic.Int64 // messages that could not be published
 	GivenUp   atomic.Int64 // parts that were announced and never came to stand
+	Lost      atomic.Int64 // parts that KV lost
 
 	Symbols atomic.Int64 // that have a price
 	Buckets atomic.Int64 // that want something
