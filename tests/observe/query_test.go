@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -162,7 +163,7 @@ func (a *asked) selected(e *parser.VectorSelector) labelSet {
 		return labelSet{}
 	}
 	for _, m := range e.LabelMatchers {
-		if m.Name != labels.MetricName && !l[m.Name] {
+		if m.Name != model.MetricNameLabel && !l[m.Name] {
 			a.fault("%s has no label %s", e.Name, m.Name)
 		}
 	}
