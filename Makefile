@@ -14,7 +14,7 @@ SEED ?= 0
 FOR ?= 10m
 MUTANTS ?= .
 
-.PHONY: help build dev test test-race test-browser test-compose lint mods config helm bench bench-short chaos chaos-short chaos-again mutants sim sim-short fuzz-short fmt clean
+.PHONY: help build dev test test-race test-browser test-compose lint mods config helm observe bench bench-short chaos chaos-short chaos-again mutants sim sim-short fuzz-short fmt clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -50,6 +50,9 @@ config: ## Write the table of docs/CONFIG.md anew, from the commands' flags
 
 helm: ## Check the charts of deploy/helm; builds helm and kubeconform the first time, some minutes
 	@scripts/helm.sh
+
+observe: ## Check alerts and dashboards; brings promtool, of Debian's, when there is none
+	@scripts/observe.sh
 
 bench: ## Measure an edge beside its baselines, into tests/load/results/; ROUNDS=7 FEEDS=<folder>; ten minutes a round
 	@scripts/load.sh bench $(ROUNDS)

@@ -36,22 +36,25 @@ monitors=$(module github.com/prometheus-operator/prometheus-operator@v$operator)
 at=/components/schemas/io.k8s.api
 schema deployment-apps-v1 "$api/apis__apps__v1_openapi.json" $at.apps.v1.Deployment
 schema service-v1 "$api/api__v1_openapi.json" $at.core.v1.Service
+schema configmap-v1 "$api/api__v1_openapi.json" $at.core.v1.ConfigMap
 schema serviceaccount-v1 "$api/api__v1_openapi.json" $at.core.v1.ServiceAccount
 schema poddisruptionbudget-policy-v1 "$api/apis__policy__v1_openapi.json" $at.policy.v1.PodDisruptionBudget
 schema horizontalpodautoscaler-autoscaling-v2 "$api/apis__autoscaling__v2_openapi.json" $at.autoscaling.v2.HorizontalPodAutoscaler
 schema networkpolicy-networking-v1 "$api/apis__networking.k8s.io__v1_openapi.json" $at.networking.v1.NetworkPolicy
 schema podmonitor-monitoring-v1 "$monitors/podmonitors-crd.json" /spec/versions/0/schema/openAPIV3Schema
+schema prometheusrule-monitoring-v1 "$monitors/prometheusrules-crd.json" /spec/versions/0/schema/openAPIV3Schema
 
+cp -rL deploy/helm/tickfan "$work/" # with what its links lead to, about each of which helm has a word
 for values in deploy/helm/values/*.yaml; do
 	echo "$values"
-	helm lint --strict --quiet --kube-version $kubernetes --values "$values" deploy/helm/tickfan
-	helm template tickfan deploy/helm/tickfan --kube-version $kubernetes --values "$values" >"$work/rendered/$(basename "$values")"
+	helm lint --strict --quiet --kube-version $kubernetes --values "$values" "$work/tickfan"
+	helm template tickfan "$work/tickfan" --kube-version $kubernetes --values "$values" >"$work/rendered/$(basename "$values")"
 done
 
 echo "deploy/helm/tickfan-with-nats" # NATS's chart, which is not here, is one without content
 cp -r deploy/helm/tickfan-with-nats "$work/whole"
 mkdir -p "$work/whole/charts/nats"
-cp -r deploy/helm/tickfan "$work/whole/charts/"
+cp -r "$work/tickfan" "$work/whole/charts/"
 printf 'apiVersion: v2\nname: nats\nversion: 2.15.2\n' >"$work/whole/charts/nats/Chart.yaml"
 helm lint --strict --quiet --kube-version $kubernetes "$work/whole"
 helm template tickfan "$work/whole" --kube-version $kubernetes >"$work/rendered/with-nats.yaml"

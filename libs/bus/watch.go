@@ -60,6 +60,9 @@ func newWatch(o Options, at string) (*watch, error) {
 	// At 0 from the start, so that a rate over the first event is seen.
 	w.disconnects.Add(context.Background(), 0, w.attrs)
 	w.reconnects.Add(context.Background(), 0, w.attrs)
+	for _, kind := range []string{slowConsumer, permission, auth, stale, other} {
+		w.errors.Add(context.Background(), 0, metric.WithAttributes(name, attribute.String("kind", kind)))
+	}
 	return w, nil
 }
 
@@ -106,18 +109,26 @@ func (w *watch) failed(_ *nats.Conn, sub *nats.Subscription, err error) {
 	w.quiet.Error(kind, "NATS error", attrs...)
 }
 
-// errorKind is the attribute kind of tickfan.nats.errors: few values, for it is a label.
+// Kinds of errors, the attribute kind of tickfan.nats.errors: few values, for it is a label.
+const (
+	slowConsumer = "slow_consumer"
+	permission   = "permission"
+	auth         = "auth"
+	stale        = "stale"
+	other        = "other"
+)
+
 func errorKind(err error) string {
 	switch {
 	case errors.Is(err, nats.ErrSlowConsumer):
-		return "slow_consumer"
+		return slowConsumer
 	case errors.Is(err, nats.ErrPermissionViolation):
-		return "permission"
+		return permission
 	case refused(err):
-		return "auth"
+		return auth
 	case errors.Is(err, nats.ErrStaleConnection):
-		return "stale"
+		return stale
 	default:
-		return "other"
+		return other
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tickfan/tickfan/libs/conf"
@@ -102,7 +103,7 @@ func serve(ctx context.Context, service string, cfg Config, run Run, stderr io.W
 //	bind ops -> serve ops ------------------------------------> close ops
 //	         -> run ...  signal: not ready, ctx ends ... return ^
 func runService(ctx context.Context, service string, common *conf.Common, log *slog.Logger, run Run) (err error) {
-	mux, err := ops.New(service)
+	mux, err := ops.New(service, attribute.String("region", common.Region))
 	if err != nil {
 		return err
 	}

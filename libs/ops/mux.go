@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"golang.org/x/sync/errgroup"
 
@@ -33,10 +34,10 @@ type Mux struct {
 	stopping   error // why it is not ready for good, nil while it runs
 }
 
-// New returns the mux of a service, with no conditions and so not ready. The caller
-// closes it.
-func New(service string) (*Mux, error) {
-	t, err := telemetry.New(service)
+// New returns the mux of a service, with no conditions and so not ready. Its metrics
+// have the labels. The caller closes it.
+func New(service string, labels ...attribute.KeyValue) (*Mux, error) {
+	t, err := telemetry.New(service, labels...)
 	if err != nil {
 		return nil, fmt.Errorf("make telemetry of %s: %w", service, err)
 	}

@@ -31,18 +31,24 @@ type Telemetry struct {
 
 // New returns the telemetry of a service, with the figures of the Go runtime and of
 // the process already registered. The service's name appears as service_name of the
-// series target_info. The caller closes it.
-func New(service string) (*Telemetry, error) {
+// series target_info. What is true of the whole process, such as its region, every
+// series gets as labels. The caller closes it.
+func New(service string, labels ...attribute.KeyValue) (*Telemetry, error) {
 	registry := prometheus.NewRegistry()
+	constant := prometheus.Labels{}
+	for _, l := range labels {
+		constant[string(l.Key)] = l.Value.String()
+	}
+	labelled := prometheus.WrapRegistererWith(constant, registry)
 	for _, c := range []prometheus.Collector{
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	} {
-		if err := registry.Register(c); err != nil {
+		if err := labelled.Register(c); err != nil {
 			return nil, fmt.Errorf("register collector: %w", err)
 		}
 	}
-	exporter, err := otelprom.New(otelprom.WithRegisterer(registry))
+	exporter, err := otelprom.New(otelprom.WithRegisterer(labelled))
 	if err != nil {
 		return nil, fmt.Errorf("make prometheus exporter: %w", err)
 	}

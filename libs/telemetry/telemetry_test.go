@@ -3,8 +3,12 @@ package telemetry_test
 import (
 	"context"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
 
 	"github.com/tickfan/tickfan/libs/telemetry"
 )
@@ -48,5 +52,25 @@ func TestMetricsOfTwoServicesInOneProcess(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Log(body)
+	}
+}
+
+func TestLabelsOfTheProcess(t *testing.T) {
+	tel, err := telemetry.New("edge", attribute.String("region", "eu"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tel.Close(context.Background())
+	c, err := tel.Meter("edge").Int64Counter("tickfan.test.things")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Add(context.Background(), 1, metric.WithAttributes(attribute.String("code", "x")))
+	rec := httptest.NewRecorder()
+	tel.Handler().ServeHTTP(rec, httptest.NewRequest("GET", "/metrics", nil))
+	for _, name := range []string{"tickfan_test_things_total", "go_goroutines", "process_open_fds"} {
+		if !regexp.MustCompile(`(?m)^` + name + `\{(.*,)?region="eu"\} `).MatchString(rec.Body.String()) {
+			t.Errorf("%s has no region:\n%s", name, rec.Body)
+		}
 	}
 }

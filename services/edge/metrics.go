@@ -53,6 +53,7 @@ func newMetrics(meter metric.Meter, e *edge) (*metrics, error) {
 		{s.Refused.Load, counter("tickfan.edge.writes.refused", "{write}", "Writes that a socket did not take whole.")},
 		{s.Pings.Load, counter("tickfan.edge.pings", "{ping}", "Pings sent.")},
 		{s.Requests.Load, counter("tickfan.edge.requests", "{request}", "Requests of clients that could be read.")},
+		{e.forgotten.Load, counter("tickfan.edge.interest.lost", "{bucket}", "Buckets whose interest the registry had lost, this edge's lease having run out; it was sent again.")},
 		{s.RequestErrors.Load, counter("tickfan.edge.control.errors", "{error}", "Requests to the registry or to routers that failed.")},
 	}
 	refused := counter("tickfan.edge.refused", "{request}", "Requests of clients that were refused, by code.")

@@ -46,14 +46,15 @@ type edge struct {
 	id   subject.Edge
 	nc   *nats.Conn
 
-	stats    bucket.Stats
-	pollers  *socket.Pollers
-	cert     *certificate.Pair // nil: without TLS
-	front    *front.Front
-	now      func() int64
-	maxConns int
-	draining atomic.Bool
-	told     chan struct{} // the registry says that the edge is to drain and stop
+	stats     bucket.Stats
+	forgotten atomic.Int64 // buckets whose interest the registry had lost
+	pollers   *socket.Pollers
+	cert      *certificate.Pair // nil: without TLS
+	front     *front.Front
+	now       func() int64
+	maxConns  int
+	draining  atomic.Bool
+	told      chan struct{} // the registry says that the edge is to drain and stop
 
 	mu      sync.Mutex
 	buckets []*bucket.Bucket
@@ -295,6 +296,7 @@ func (e *edge) each(f func(*bucket.Bucket)) {
 func (e *edge) resync() { e.each((*bucket.Bucket).Resync) }
 
 func (e *edge) lost(id subject.Bucket) {
+	e.forgotten.Add(1)
 	e.deps.Log.Warn("registry has lost this bucket's interest; sending it again", "bucket", id)
 	e.each(func(b *bucket.Bucket) {
 		if b.ID() == id {

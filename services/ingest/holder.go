@@ -59,6 +59,7 @@ func (s *service) Prepare(ctx context.Context) (highest uint64, err error) {
 
 // Begin starts to stamp, also what a leader before had not come to.
 func (s *service) Begin(epoch uint64) {
+	s.counts.takeovers.Add(1)
 	s.stamper.Begin(epoch, s.known)
 	s.known = nil
 	s.once.Do(func() { close(s.first) })

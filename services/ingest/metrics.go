@@ -23,6 +23,7 @@ type counts struct {
 	ingest, generator, coinbase atomic.Int64
 	skipped                     atomic.Int64
 	again                       atomic.Int64 // of the leader before
+	takeovers                   atomic.Int64 // epochs begun
 }
 
 // measured is what the metrics read.
@@ -52,6 +53,7 @@ func (m measured) register(meter metric.Meter) (stop func() error, err error) {
 	refused := counter("tickfan.ingest.refused", "Prices refused, by code.")
 	skipped := counter("tickfan.ingest.skipped", "Prices that came while this instance did not stamp; the one that did has them.")
 	epoch := gauge("tickfan.ingest.epoch", "The epoch that this instance stamps in; 0 while it does not.")
+	takeovers := counter("tickfan.ingest.takeovers", "Epochs that this instance began: it took the lease over, or got it again.")
 	symbols := gauge("tickfan.ingest.symbols", "Distinct symbols known.")
 	again := counter("tickfan.ingest.published_again", "Newest ticks that did not come to stand in TICKS and were published again; zero in peace.")
 	unanswered := counter("tickfan.ingest.lease.unanswered", "Refreshes of the lease that JetStream did not answer.")
@@ -91,6 +93,7 @@ func (m measured) register(meter metric.Meter) (stop func() error, err error) {
 		m.refused.Counts(func(c code.Code, n int64) { o.ObserveInt64(refused, n, label("code", string(c))) })
 		o.ObserveInt64(skipped, m.counts.skipped.Load())
 		o.ObserveInt64(epoch, int64(m.stamper.Epoch()))
+		o.ObserveInt64(takeovers, m.counts.takeovers.Load())
 		o.ObserveInt64(symbols, m.stamper.Symbols())
 		o.ObserveInt64(again, m.stored.Again()+m.counts.again.Load())
 		o.ObserveInt64(unanswered, m.lease.Unanswered())
@@ -106,7 +109,7 @@ func (m measured) register(meter metric.Meter) (stop func() error, err error) {
 		o.ObserveInt64(fields, cb.Fields.Load())
 		o.ObserveInt64(products, cb.Refused.Load()+cb.Unacked.Load())
 		return nil
-	}, ticks, refused, skipped, again, epoch, symbols, unanswered, lost, frames, connects, failures, gaps, missing, repeated, fields, products)
+	}, ticks, refused, skipped, again, epoch, takeovers, symbols, unanswered, lost, frames, connects, failures, gaps, missing, repeated, fields, products)
 	if err != nil {
 		return nil, fmt.Errorf("register instruments: %w", err)
 	}

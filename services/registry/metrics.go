@@ -64,6 +64,17 @@ func (m *metrics) watchLeases(meter metric.Meter, count func() int) (err error) 
 	return nil
 }
 
+// serves has the failures of a store at 0 from the start, so that a rate over the first one is seen.
+func (m *metrics) serves(name string) {
+	for _, op := range []store.Op{store.Get, store.Write, store.Purge} {
+		m.kvErrors.Add(context.Background(), 0, kvAttributes(name, op))
+	}
+}
+
+func kvAttributes(name string, op store.Op) metric.MeasurementOption {
+	return metric.WithAttributes(attribute.String("store", name), attribute.String("op", string(op)))
+}
+
 func (m *metrics) answered(endpoint, code string) {
 	m.requests.Add(context.Background(), 1,
 		metric.WithAttributes(attribute.String("endpoint", endpoint), attribute.String("code", code)))
@@ -74,7 +85,7 @@ func (m *metrics) expired()      { m.expirations.Add(context.Background(), 1) }
 func (m *metrics) removed(n int) { m.removals.Add(context.Background(), int64(n)) }
 
 func (m *metrics) kv(name string, op store.Op, took time.Duration, err error) {
-	attrs := metric.WithAttributes(attribute.String("store", name), attribute.String("op", string(op)))
+	attrs := kvAttributes(name, op)
 	m.kvDuration.Record(context.Background(), took.Seconds(), attrs)
 	if err != nil {
 		m.kvErrors.Add(context.Background(), 1, attrs)

@@ -149,6 +149,7 @@ func (s *service) connect(ctx context.Context, name string, onReconnect func()) 
 }
 
 func (s *service) makeStore(ctx context.Context, js jetstream.JetStream, name, description string) (*store.Store, error) {
+	s.metrics.serves(name)
 	made, err := store.Open(ctx, store.Options{
 		JS: js, Name: name, Description: description, Replicas: s.cfg.Replicas,
 		Log: s.deps.Log, Health: &s.health, Observe: s.metrics.kv,

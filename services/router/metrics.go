@@ -28,7 +28,9 @@ type figure struct {
 	gauge                   bool
 }
 
-func newMetrics(meter metric.Meter, r *route.Router, ranges *history.Stats) (*metrics, error) {
+func newMetrics(meter metric.Meter, r *route.Router, ranges *history.Stats, copies int) (*metrics, error) {
+	wanted := new(atomic.Int64)
+	wanted.Store(int64(copies))
 	stats, batches := r.Stats(), r.BatchStats()
 	figures := []figure{
 		{name: "ticks", value: &stats.Ticks, description: "Ticks that came on ticks.>."},
@@ -50,6 +52,7 @@ func newMetrics(meter metric.Meter, r *route.Router, ranges *history.Stats) (*me
 		{name: "interest_buckets", value: &stats.Buckets, gauge: true, description: "Buckets that want something."},
 		{name: "served_buckets", value: &stats.Served, gauge: true, description: "Buckets that this router serves."},
 		{name: "routers", value: &stats.Routers, gauge: true, description: "Routers of the region that serve buckets, as this one has heard, itself included."},
+		{name: "copies", value: wanted, gauge: true, description: "Routers that are to serve each bucket."},
 		{name: "interest_symbols", value: &stats.Wants, gauge: true, description: "Symbols wanted, counted per bucket."},
 		{name: "interest_ahead", value: &stats.Ahead, gauge: true, description: "Parts announced that KV does not hold yet, or not any more."},
 		{name: "beat_age", value: &stats.BeatAge, gauge: true, unit: "ms", description: "Age of ingest's last beat; -1 before the first."},

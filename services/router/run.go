@@ -111,7 +111,7 @@ func (s *service) open(ctx context.Context) (err error) {
 		Range:    s.history.Ask,
 		Tracer:   tracer,
 	})
-	if s.metrics, err = newMetrics(meter, router, s.history.Stats()); err != nil {
+	if s.metrics, err = newMetrics(meter, router, s.history.Stats(), s.cfg.Copies); err != nil {
 		return err
 	}
 	if s.drops, err = bus.NewDrops(meter); err != nil {

@@ -129,6 +129,30 @@ func parse(service string, args []string) (daemon.Config, error) {
 	return cfg, err
 }
 
+// What the chart gives Prometheus and Grafana are the files that docker-compose.yml gives them.
+func TestRulesAndDashboardsAreThose(t *testing.T) {
+	files, err := filepath.Glob("../../deploy/grafana/dashboards/*.json")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d dashboards: %v", len(files), err)
+	}
+	chart := strings.Join(rendered(t)["production"], "\n---\n")
+	for _, file := range append(files, "../../deploy/prometheus/rules.yml") {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := 0
+		for line := range strings.Lines(string(text)) {
+			n := strings.Index(chart[at:], strings.TrimSpace(line))
+			if n < 0 {
+				t.Errorf("%s: not in the chart for production: %s", file, line)
+				break
+			}
+			at += n
+		}
+	}
+}
+
 // An autoscaler that asks for what is not there scales nothing, and says so only to who looks.
 func TestEdgesCountWhatTheAutoscalerAsksFor(t *testing.T) {
 	code, err := os.ReadFile("../../services/edge/metrics.go")
