@@ -54,7 +54,8 @@ func (t *Telemetry) Tracer(ctx context.Context, service string) (*Tracer, error)
 	}
 	exporter, err := autoexport.NewSpanExporter(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("make exporter of traces (OTEL_TRACES_EXPORTER, OTEL_EXPORTER_OTLP_…): %w", err)
+		return nil, fmt.Errorf("make exporter of traces, by OTEL_TRACES_EXPORTER %q (otlp, console or none) and OTEL_EXPORTER_OTLP_…: %w",
+			os.Getenv("OTEL_TRACES_EXPORTER"), err)
 	}
 	who, err := resource.New(ctx,
 		resource.WithTelemetrySDK(),

@@ -73,7 +73,7 @@ func TestStartFails(t *testing.T) {
 		{"temporary folder", "dev", []string{"TMPDIR=" + filepath.Join(dir, "none")}, []string{"--listen", "127.0.0.1:0", "--nats-port", "0"}, fault, `make data folder: .*no such file or directory; name one with --data`},
 
 		{"misspelt sampler", "router", []string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1", "OTEL_TRACES_SAMPLER=allways_on"}, nil, fault, `OTEL_TRACES_SAMPLER .*allways_on.*: one of always_on, always_off, traceidratio, `},
-		{"unknown exporter", "edge", []string{"OTEL_TRACES_EXPORTER=otpl"}, nil, fault, `make exporter of traces \(OTEL_TRACES_EXPORTER, .*otpl`},
+		{"unknown exporter", "edge", []string{"OTEL_TRACES_EXPORTER=otpl"}, nil, fault, `make exporter of traces, by OTEL_TRACES_EXPORTER \\"otpl\\" \(otlp, console or none\) .*: unknown exporter`},
 
 		{"unknown variable", "edge", []string{"TICKFAN_LISTN=:8080"}, nil, usage, `^edge: TICKFAN_LISTN: no such setting, did you mean TICKFAN_LISTEN\?$`},
 		{"a setting of tickctl's or another service's", "router", []string{"TICKFAN_BOGUS=1", "TICKFAN_LISTEN=:8080"}, nil, usage, `^router: TICKFAN_BOGUS: no such setting$`},
