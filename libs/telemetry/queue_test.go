@@ -93,7 +93,7 @@ func TestSampler(t *testing.T) {
 		{"traceidratio", "", ""},
 		{"parentbased_traceidratio", "0.25", ""},
 		{"parentbased_always_on", "x", ""},
-		{"allways_on", "", `OTEL_TRACES_SAMPLER "allways_on": one of always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, parentbased_traceidratio; or leave it out, and so many traces a second are made`},
+		{"allways_on", "", `OTEL_TRACES_SAMPLER "allways_on": one of always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, parentbased_traceidratio; or leave it out, and traces are begun at so many a second at most`},
 		{"jaeger_remote", "", "OTEL_TRACES_SAMPLER"},
 		{"traceidratio", "10%", `OTEL_TRACES_SAMPLER_ARG "10%": the share of traces that traceidratio takes, 0 to 1, e.g. 0.01`},
 		{"traceidratio", "1.1", "OTEL_TRACES_SAMPLER_ARG"},

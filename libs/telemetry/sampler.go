@@ -21,7 +21,7 @@ func checkSampler(sampler, arg string) error {
 	samplers := []string{"always_on", "always_off", "traceidratio", "parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio"}
 	name := strings.ToLower(strings.TrimSpace(sampler))
 	if !slices.Contains(samplers, name) {
-		return fmt.Errorf("%s %q: one of %s; or leave it out, and so many traces a second are made", samplerVar, sampler, strings.Join(samplers, ", "))
+		return fmt.Errorf("%s %q: one of %s; or leave it out, and traces are begun at so many a second at most", samplerVar, sampler, strings.Join(samplers, ", "))
 	}
 	if arg = strings.TrimSpace(arg); arg == "" || !strings.HasSuffix(name, "traceidratio") {
 		return nil

@@ -236,7 +236,7 @@ func (f *Follower) follow(ctx context.Context) (stop func(), err error) {
 
 // fail ends a reading; Run begins another.
 func (f *Follower) fail(err error) {
-	f.faults.Warn("consume", "TICKS is followed anew", "error", err)
+	f.faults.Log(slog.LevelInfo, "consume", "TICKS is followed anew", "error", err) // a warning follows if it cannot be
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.broken = true
