@@ -54,10 +54,13 @@ func newMux(t *testing.T) *ops.Mux {
 	return mux
 }
 
-// metrics is what an operator scrapes.
-func metrics(mux *ops.Mux) string {
+// metrics is what an operator scrapes, readyz what he asks.
+func metrics(mux *ops.Mux) string { return get(mux, "/metrics") }
+func readyz(mux *ops.Mux) string  { return get(mux, "/readyz") }
+
+func get(mux *ops.Mux, path string) string {
 	rec := httptest.NewRecorder()
-	mux.Handler().ServeHTTP(rec, httptest.NewRequest("GET", "/metrics", nil))
+	mux.Handler().ServeHTTP(rec, httptest.NewRequest("GET", path, nil))
 	return rec.Body.String()
 }
 
@@ -86,6 +89,7 @@ func connect(t *testing.T, o bus.Options) *nats.Conn {
 }
 
 func TestReconnect(t *testing.T) {
+	t.Parallel() // it takes as long as ops.Grace
 	s := natstest.Start(t)
 	mux := newMux(t)
 	condition := mux.Condition("nats")
@@ -98,7 +102,14 @@ func TestReconnect(t *testing.T) {
 	natstest.Eventually(t, 5*time.Second, mux.Ready, "ready once connected")
 
 	s.Stop()
-	natstest.Eventually(t, 5*time.Second, func() bool { return !mux.Ready() }, "not ready while cut")
+	natstest.Eventually(t, 5*time.Second, func() bool { return strings.Contains(readyz(mux), "connection to NATS cut: ") }, "/readyz tells at once")
+	if !mux.Ready() {
+		t.Error("not ready at once: a server of a cluster may die")
+	}
+	natstest.Eventually(t, 2*ops.Grace, func() bool { return !mux.Ready() }, "not ready after a while")
+	if body := readyz(mux); !strings.Contains(body, `"reason":"connection to NATS cut: `) {
+		t.Error(body)
+	}
 	natstest.Eventually(t, 5*time.Second, func() bool { return strings.Contains(log.String(), "is nats-server running?") }, "the log says that NATS is away")
 	s.Restart()
 	natstest.Eventually(t, 5*time.Second, mux.Ready, "ready again")
@@ -254,6 +265,72 @@ func TestWrongCredentials(t *testing.T) {
 		}
 	}
 	connect(t, bus.Options{URL: "nats://tickfan:right@" + host})
+}
+
+// Who is told to stop has no use for a warning that NATS has stopped, too.
+func TestCutWhileStoppingIsNoWarning(t *testing.T) {
+	for _, stopping := range []bool{false, true} {
+		s := natstest.Start(t)
+		var log logBuffer
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		nc, err := bus.Connect(ctx, bus.Options{URL: s.URL(), Name: "test", Log: log.logger()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		want := `level=WARN msg="connection to NATS cut"`
+		if stopping {
+			cancel()
+			want = `level=INFO msg="connection to NATS cut"`
+		}
+		s.Stop()
+		natstest.Eventually(t, 5*time.Second, func() bool { return strings.Contains(log.String(), want) }, "%s in the log", want)
+	}
+}
+
+// oldServer is what a nats-server of that version says first.
+func oldServer(t *testing.T, version string) (url string) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	all.Go(func() {
+		conn, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, `INFO {"version":"`+version+`","max_payload":1048576}`+"\r\n")
+		for r := bufio.NewReader(conn); ; {
+			line, err := r.ReadString('\n')
+			if err != nil {
+				return
+			}
+			if line == "PING\r\n" {
+				_, _ = io.WriteString(conn, "PONG\r\n")
+			}
+		}
+	})
+	t.Cleanup(func() { ln.Close(); all.Wait() })
+	return "nats://" + ln.Addr().String()
+}
+
+func TestServerTooOld(t *testing.T) {
+	for version, old := range map[string]bool{
+		"2.10.29": true, "1.4.1": true, "2.9.0-beta": true,
+		"2.11.0": false, "2.11.0-RC.1": false, "2.15.2": false, "3.0.0": false, "": false, "dev": false,
+	} {
+		nc, err := bus.Connect(t.Context(), bus.Options{URL: oldServer(t, version), Name: "test", Log: slog.New(slog.DiscardHandler)})
+		if err == nil {
+			nc.Close()
+		}
+		if (err != nil) != old || old && !strings.Contains(err.Error(), "nats-server "+version+" is too old: 2.11 or newer is needed") {
+			t.Errorf("%q: %v", version, err)
+		}
+	}
 }
 
 func TestBadURL(t *testing.T) {

@@ -52,7 +52,8 @@ type Options struct {
 	// told apart by the attribute connection, which is Name.
 	Meter metric.Meter
 
-	// Condition is met while the connection stands; may be nil.
+	// Condition is met while the connection stands, or has been cut for no longer than
+	// ops.Grace; may be nil.
 	Condition *ops.Condition
 
 	// Ticks is for a connection on which prices leave: while it is cut, Publish fails with
@@ -71,15 +72,15 @@ type Options struct {
 // refuses its credentials for a while. The caller ends it with Drain or Close; ctx does not,
 // so that a service can flush after it was told to stop.
 //
-// It gives up before ctx ends only where waiting cannot help: an unreadable URL, or
-// credentials that the server refuses (then the error wraps nats.ErrAuthorization or one of
-// its kin). When ctx ends the error wraps its cause.
+// It gives up before ctx ends only where waiting cannot help: an unreadable URL, a server
+// that is too old, or credentials that it refuses (then the error wraps
+// nats.ErrAuthorization or one of its kin). When ctx ends the error wraps its cause.
 func Connect(ctx context.Context, o Options) (*nats.Conn, error) {
 	at := redact(o.URL)
 	if err := checkURL(o.URL); err != nil {
 		return nil, err
 	}
-	w, err := newWatch(o, at)
+	w, err := newWatch(o, at, func() bool { return ctx.Err() != nil })
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
@@ -90,6 +91,10 @@ func Connect(ctx context.Context, o Options) (*nats.Conn, error) {
 		}
 		nc, err := dial(ctx, o, w)
 		if err == nil {
+			if err := checkVersion(nc.ConnectedServerVersion()); err != nil {
+				nc.Close()
+				return nil, fmt.Errorf("connect to NATS at %s: %w", at, err)
+			}
 			return nc, nil
 		}
 		if refused(err) {

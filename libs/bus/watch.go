@@ -23,6 +23,7 @@ type watch struct {
 	condition   *ops.Condition
 	onReconnect func()
 	quiet       *quiet.Log
+	stopping    func() bool // the owner was told to stop: a cut is no news then
 
 	attrs       metric.MeasurementOption
 	name        attribute.KeyValue
@@ -31,7 +32,7 @@ type watch struct {
 	errors      metric.Int64Counter
 }
 
-func newWatch(o Options, at string) (*watch, error) {
+func newWatch(o Options, at string, stopping func() bool) (*watch, error) {
 	meter := o.Meter
 	if meter == nil {
 		meter = noop.Meter{}
@@ -44,6 +45,7 @@ func newWatch(o Options, at string) (*watch, error) {
 		condition:   o.Condition,
 		onReconnect: o.OnReconnect,
 		quiet:       quiet.New(log, logEvery),
+		stopping:    stopping,
 		attrs:       metric.WithAttributeSet(attribute.NewSet(name)),
 		name:        name,
 	}
@@ -77,13 +79,17 @@ func (w *watch) disconnected(_ *nats.Conn, err error) {
 		return
 	}
 	w.disconnects.Add(context.Background(), 1, w.attrs)
-	w.log.Warn("connection to NATS cut", "error", err)
-	w.condition.Set(fmt.Errorf("connection to NATS cut: %w", err))
+	level := slog.LevelWarn
+	if w.stopping() {
+		level = slog.LevelInfo
+	}
+	w.quiet.Log(level, "cut", "connection to NATS cut", "error", err)
+	w.condition.Lost(fmt.Errorf("connection to NATS cut: %w", err))
 }
 
 func (w *watch) reconnected(nc *nats.Conn) {
 	w.reconnects.Add(context.Background(), 1, w.attrs)
-	w.log.Info("connected to NATS again", "server", nc.ConnectedUrlRedacted())
+	w.quiet.Log(slog.LevelInfo, "again", "connected to NATS again", "server", nc.ConnectedUrlRedacted())
 	w.condition.Set(nil)
 	if w.onReconnect != nil {
 		w.onReconnect()
@@ -106,7 +112,11 @@ func (w *watch) failed(_ *nats.Conn, sub *nats.Subscription, err error) {
 	if sub != nil {
 		attrs = append(attrs, "subject", sub.Subject)
 	}
-	w.quiet.Error(kind, "NATS error", attrs...)
+	level := slog.LevelWarn // passes, or is mended by those who repair
+	if kind == auth || kind == permission {
+		level = slog.LevelError
+	}
+	w.quiet.Log(level, kind, "NATS error", attrs...)
 }
 
 // Kinds of errors, the attribute kind of tickfan.nats.errors: few values, for it is a label.

@@ -91,7 +91,7 @@ func serve(ctx context.Context, service string, cfg Config, run Run, stderr io.W
 
 	err := runService(ctx, service, cfg.CommonConfig(), log, run)
 	if err != nil {
-		log.Error("stopped by an error", "error", err)
+		log.Error("stopped by an error", "error", strings.ReplaceAll(err.Error(), "\n", "; "))
 		return exitFault
 	}
 	log.Info("stopped")
@@ -116,7 +116,7 @@ func runService(ctx context.Context, service string, common *conf.Common, log *s
 		return err
 	}
 	common.Ops = ln.Addr().String() // port 0 has become a real one, which run may want to tell
-	log.Info("ops is listening", "addr", common.Ops)
+	log.Info("ops is listening", "address", common.Ops)
 
 	g, gctx := errgroup.WithContext(ctx)
 	// /readyz must say "not ready" while run drains, so ops outlives ctx until run is done.

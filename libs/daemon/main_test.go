@@ -91,7 +91,7 @@ func waitFor(t *testing.T, out *logBuffer, what string) {
 func TestSignalStopsCleanly(t *testing.T) {
 	cmd, out := start(t, "well", "--nats", "nats://u:pw@h:1")
 	waitFor(t, out, "msg=ready")
-	addr := regexp.MustCompile(`ops is listening".* addr=(\S+)`).FindStringSubmatch(out.String())[1]
+	addr := regexp.MustCompile(`ops is listening".* address=(\S+)`).FindStringSubmatch(out.String())[1]
 
 	var stderr bytes.Buffer
 	health := func() int {
@@ -137,7 +137,7 @@ func TestErrorIsExitCode1(t *testing.T) {
 func TestSecondSignalKills(t *testing.T) {
 	cmd, out := start(t, "stuck")
 	waitFor(t, out, "msg=ready")
-	addr := regexp.MustCompile(`ops is listening".* addr=(\S+)`).FindStringSubmatch(out.String())[1]
+	addr := regexp.MustCompile(`ops is listening".* address=(\S+)`).FindStringSubmatch(out.String())[1]
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +203,7 @@ func TestPprofFlag(t *testing.T) {
 	var out logBuffer
 	code := command(t.Context(), "fake", "", &fakeConfig{}, []string{"--ops", "127.0.0.1:0", "--pprof"}, nil,
 		func(ctx context.Context, _ ops.Deps) error {
-			addr := regexp.MustCompile(`ops is listening".* addr=(\S+)`).FindStringSubmatch(out.String())[1]
+			addr := regexp.MustCompile(`ops is listening".* address=(\S+)`).FindStringSubmatch(out.String())[1]
 			req, err := http.NewRequestWithContext(ctx, "GET", "http://"+addr+"/debug/pprof/cmdline", nil)
 			if err != nil {
 				return err

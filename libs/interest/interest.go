@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/tickfan/tickfan/libs/kvview"
+	"github.com/tickfan/tickfan/libs/ops"
 	"github.com/tickfan/tickfan/proto/control"
 	"github.com/tickfan/tickfan/proto/subject"
 )
@@ -42,6 +43,9 @@ type Options struct {
 	OnChange func(Change)
 
 	Confirm time.Duration // between two confirmations; 0 is 30 s
+
+	// Condition is met while the View is known to show what the store holds; see kvview.Options. May be nil.
+	Condition *ops.Condition
 }
 
 // View is the live view. Its methods may be called from any goroutine.
@@ -67,6 +71,8 @@ func Open(ctx context.Context, o Options) (*View, error) {
 		Confirm:  o.Confirm,
 		Log:      o.Log,
 		Meter:    o.Meter,
+
+		Condition: o.Condition,
 	})
 	if err != nil {
 		return nil, err

@@ -47,6 +47,7 @@ func (v *View[K, V]) confirm(ctx context.Context) bool {
 		if ctx.Err() == nil {
 			v.retry = min(max(2*v.retry, retryFirst), retryMost)
 			v.nextConfirm = time.Now().Add(v.retry)
+			v.o.Condition.Lost(err)
 			v.warn(err)
 		}
 		return false
@@ -60,6 +61,7 @@ func (v *View[K, V]) confirm(ctx context.Context) bool {
 	}
 	v.why, v.retry, v.behind = "", 0, 0
 	v.faults.Over("")
+	v.o.Condition.Set(nil)
 	v.nextConfirm = time.Now().Add(jitter(v.o.Confirm))
 	v.nextCheck = time.Now().Add(v.interval())
 	if len(v.suspects) > 0 {

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/tickfan/tickfan/libs/ops"
 	"github.com/tickfan/tickfan/libs/quiet"
 )
 
@@ -67,6 +68,10 @@ type Options[K comparable, V any] struct {
 	Confirm time.Duration // between two confirmations; 0 is 30 s
 	Log     *slog.Logger  // never nil
 	Meter   metric.Meter  // nil counts nothing
+
+	// Condition is met once all has been read, and lost when a confirmation cannot be had: then nobody knows whether the
+	// View still shows what the store holds. May be nil.
+	Condition *ops.Condition
 }
 
 // View is the live copy. Its methods may be called from any goroutine.
@@ -188,7 +193,7 @@ func (v *View[K, V]) run(ctx context.Context, first chan<- struct{}) {
 		case m := <-v.live.messages():
 			c, ok, err := v.live.take(m)
 			if err != nil {
-				v.log.Warn("watch failed", "error", err)
+				v.faults.Warn("watch", "watch failed", "error", err)
 				v.due(watchFailed)
 			} else if ok {
 				v.apply(c)
@@ -297,7 +302,7 @@ func (v *View[K, V]) read(c change, refused map[string]uint64) (key K, e Entry[V
 	}
 	if v.refused[c.key] != c.revision {
 		v.metrics.refused.Add(context.Background(), 1)
-		v.log.Warn("entry not understood", "key", c.key, "revision", c.revision, "error", err)
+		v.faults.Warn("entry", "entry not understood", "key", c.key, "revision", c.revision, "error", err)
 	}
 	refused[c.key] = c.revision
 	return key, e, false

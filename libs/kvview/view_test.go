@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -23,6 +24,7 @@ import (
 	"github.com/tickfan/tickfan/libs/kvview"
 	"github.com/tickfan/tickfan/libs/natsd"
 	"github.com/tickfan/tickfan/libs/natstest"
+	"github.com/tickfan/tickfan/libs/ops"
 )
 
 const (
@@ -39,6 +41,7 @@ type bench struct {
 	view   *kvview.View[string, string]
 	reader *sdkmetric.ManualReader
 	meter  metric.Meter
+	met    *ops.Condition
 
 	mu   sync.Mutex
 	told map[string]string
@@ -133,7 +136,35 @@ func (b *bench) options(js jetstream.JetStream, confirm time.Duration) kvview.Op
 		Confirm:  confirm,
 		Log:      slog.New(slog.DiscardHandler),
 		Meter:    b.meter,
+
+		Condition: b.met,
 	}
+}
+
+// The condition of a view that cannot be confirmed is lost after a while, and says why.
+func TestCondition(t *testing.T) {
+	t.Parallel() // it takes as long as ops.Grace
+	mux, err := ops.New("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mux.Close(context.Background())
+	b := start(t)
+	b.met = mux.Condition("test.view")
+	b.create()
+	b.open(time.Second)
+	if err := b.met.Err(); err != nil {
+		t.Errorf("open: %v", err)
+	}
+	if err := b.js.DeleteKeyValue(t.Context(), store); err != nil {
+		t.Fatal(err)
+	}
+	natstest.Eventually(t, 2*soon, func() bool { return b.met.Err() != nil }, "lost")
+	if err := b.met.Err(); !strings.Contains(err.Error(), "find store PETS") {
+		t.Errorf("it says %v", err)
+	}
+	b.create()
+	natstest.Eventually(t, soon, func() bool { return b.met.Err() == nil }, "met again")
 }
 
 func (b *bench) onChange(c kvview.Change[string, string]) {

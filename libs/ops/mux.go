@@ -147,6 +147,7 @@ type readiness struct {
 type unmet struct {
 	Condition string `json:"condition"`
 	Reason    string `json:"reason"`
+	For       string `json:"for,omitempty"` // since when what was there is not; up to Grace it is no reason to be not ready
 }
 
 type met struct {
@@ -157,7 +158,11 @@ type met struct {
 func (r readiness) String() string {
 	reasons := make([]string, 0, len(r.Unmet))
 	for _, u := range r.Unmet {
-		reasons = append(reasons, u.Condition+": "+u.Reason)
+		s := u.Condition + ": " + u.Reason
+		if u.For != "" {
+			s += " (for " + u.For + ")"
+		}
+		reasons = append(reasons, s)
 	}
 	return strings.Join(reasons, "; ")
 }
@@ -169,29 +174,36 @@ func (m *Mux) readiness() readiness {
 
 	var r readiness
 	if stopping != nil {
-		r.Unmet = append(r.Unmet, unmet{"running", "stopping: " + stopping.Error()})
+		r.Unmet = append(r.Unmet, unmet{Condition: "running", Reason: "stopping: " + stopping.Error()})
 	}
 	if len(conditions) == 0 {
-		r.Unmet = append(r.Unmet, unmet{"service", errStarting.Error()})
-	}
-	reasons := make([]error, len(conditions))
-	told := map[string]bool{} // services that say what they wait for: that they are starting is no news then
-	for i, c := range conditions {
-		var how string
-		if how, reasons[i] = c.state(); how != "" {
-			r.Met = append(r.Met, met{c.name, how})
-		}
-		if reasons[i] != nil && reasons[i] != errStarting {
-			told[c.service()] = true
-		}
-	}
-	for i, c := range conditions {
-		if reasons[i] == nil || reasons[i] == errStarting && told[c.service()] {
-			continue
-		}
-		r.Unmet = append(r.Unmet, unmet{c.name, reasons[i].Error()})
+		r.Unmet = append(r.Unmet, unmet{Condition: "service", Reason: errStarting.Error()})
 	}
 	r.Ready = len(r.Unmet) == 0
+	states := make([]state, len(conditions))
+	told := map[string]bool{} // services that say what they wait for: that they are starting is no news then
+	for i, c := range conditions {
+		s := c.state()
+		if s.how != "" {
+			r.Met = append(r.Met, met{c.name, s.how})
+		}
+		if s.reason != nil && s.reason != errStarting {
+			told[c.service()] = true
+		}
+		r.Ready = r.Ready && s.forgiven()
+		states[i] = s
+	}
+	for i, c := range conditions {
+		s := states[i]
+		if s.reason == nil || s.reason == errStarting && told[c.service()] {
+			continue
+		}
+		u := unmet{Condition: c.name, Reason: s.reason.Error()}
+		if s.away > 0 {
+			u.For = s.away.Round(time.Second).String()
+		}
+		r.Unmet = append(r.Unmet, u)
+	}
 	return r
 }
 

@@ -64,6 +64,7 @@ func TestReadiness(t *testing.T) {
 	expect(200, `{"ready":true}`)
 
 	nats.Set(errors.New("cut"))
+	nats.Lost(errors.New("cut"))
 	expect(503, `{"ready":false,"unmet":[{"condition":"edge.nats","reason":"cut"}]}`)
 	nats.Set(nil)
 

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -41,14 +42,20 @@ func Traced() bool {
 }
 
 // Tracer returns the tracer of a service, named tickfan-<service> in its traces, or nil when nobody collects them. All is
-// configured by the variables of OpenTelemetry (OTEL_…). Close of t sends what is left.
+// configured by the variables of OpenTelemetry (OTEL_…), of which one that cannot be understood is an error. Close of t
+// sends what is left.
 func (t *Telemetry) Tracer(ctx context.Context, service string) (*Tracer, error) {
 	if !Traced() {
 		return nil, nil
 	}
+	sampler := os.Getenv(samplerVar)
+	if err := checkSampler(sampler, os.Getenv(samplerArgVar)); err != nil {
+		return nil, err
+	}
 	exporter, err := autoexport.NewSpanExporter(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("make exporter of traces: %w", err)
+		return nil, fmt.Errorf("make exporter of traces, by OTEL_TRACES_EXPORTER %q (otlp, console or none) and OTEL_EXPORTER_OTLP_…: %w",
+			os.Getenv("OTEL_TRACES_EXPORTER"), err)
 	}
 	who, err := resource.New(ctx,
 		resource.WithTelemetrySDK(),
@@ -59,8 +66,12 @@ func (t *Telemetry) Tracer(ctx context.Context, service string) (*Tracer, error)
 	if err != nil {
 		return nil, fmt.Errorf("describe what makes traces: %w", err)
 	}
-	options := []sdktrace.TracerProviderOption{sdktrace.WithBatcher(exporter), sdktrace.WithResource(who)}
-	capped := os.Getenv("OTEL_TRACES_SAMPLER") == ""
+	batches, err := newQueue(exporter, t.Meter("tickfan/"+service))
+	if err != nil {
+		return nil, err
+	}
+	options := []sdktrace.TracerProviderOption{sdktrace.WithSpanProcessor(batches), sdktrace.WithResource(who)}
+	capped := sampler == ""
 	if capped {
 		options = append(options, sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.AlwaysSample())))
 	}
@@ -121,7 +132,13 @@ func (t *Tracer) Start(ctx context.Context, name string, options ...trace.SpanSt
 // It is for main.
 func LogErrors(log *slog.Logger) {
 	lines := quiet.New(log, time.Minute)
-	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { lines.Warn("traces", "traces do not reach their collector", "error", err) }))
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
+		if errors.Is(err, errFull) {
+			lines.Warn("full", "spans dropped: there are more than their collector takes", "error", err)
+			return
+		}
+		lines.Warn("traces", "traces do not reach their collector", "error", err)
+	}))
 }
 
 // Fail marks a span as failed.

@@ -82,6 +82,23 @@ func TestCap(t *testing.T) {
 	}
 }
 
+// A misspelt sampler would trace everything.
+func TestMisspeltSampler(t *testing.T) {
+	t.Setenv("OTEL_TRACES_SAMPLER", "parentbased_always_no")
+	for endpoint, fails := range map[string]bool{"http://127.0.0.1:4317": true, "": false} { // without traces it is nobody's
+		t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+		tel, err := telemetry.New("test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = tel.Tracer(t.Context(), "test")
+		if (err != nil) != fails || fails && !strings.Contains(err.Error(), "one of always_on, always_off, ") {
+			t.Errorf("endpoint %q: %v", endpoint, err)
+		}
+		_ = tel.Close(t.Context())
+	}
+}
+
 // Where nobody collects, nothing is traced and nothing is asked for.
 func TestNoTracer(t *testing.T) {
 	for _, env := range []string{"OTEL_TRACES_EXPORTER=none", "OTEL_SDK_DISABLED=true", "OTEL_TRACES_EXPORTER="} {

@@ -105,13 +105,31 @@ var errEnded = errors.New("ended by itself")
 
 func dataFolder(cfg Config) (path string, remove func(), err error) {
 	if cfg.Data != "" || cfg.NATS != embedded {
-		return cfg.Data, func() {}, nil
+		return cfg.Data, func() {}, writable(cfg.Data)
 	}
 	path, err = os.MkdirTemp("", "tickfan-dev-")
 	if err != nil {
-		return "", nil, fmt.Errorf("make data folder: %w", err)
+		return "", nil, fmt.Errorf("make data folder: %w; name one with --data, or another place for it with TMPDIR", err)
 	}
 	return path, func() { _ = os.RemoveAll(path) }, nil
+}
+
+// writable finds a folder that cannot be written to, or made, before nats-server does, which names no flag.
+func writable(folder string) error {
+	if folder == "" {
+		return nil
+	}
+	err := os.MkdirAll(folder, 0o755)
+	if err == nil {
+		var f *os.File
+		if f, err = os.CreateTemp(folder, ".writable-"); err == nil {
+			err = errors.Join(f.Close(), os.Remove(f.Name()))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("data folder: %w; name one that this user can write to with --data", err)
+	}
+	return nil
 }
 
 // fixPort finds a taken port before anything is started, and replaces port 0 by a free one, so that what is printed can

@@ -22,6 +22,7 @@ func (e *edge) drain(l *lease.Lease) {
 		return
 	}
 	e.draining.Store(true)
+	e.cond.Set(errDraining)
 	l.Ask(context.Background())
 	if l.Others() == 0 {
 		e.deps.Log.Info("not draining: no other edge takes clients", "connections", n)

@@ -23,7 +23,7 @@ func maxConns(asked int, secure bool, log *slog.Logger) (int, error) {
 	}
 	most := files - spareFiles
 	if most < 1 {
-		return 0, fmt.Errorf("file limit %d: the edge needs more than %d; raise it with ulimit -n", files, spareFiles)
+		return 0, fmt.Errorf("file limit %d is too low: the edge needs more than %d, and one for each client; raise it with ulimit -n (LimitNOFILE of systemd, ulimits of Docker)", files, spareFiles)
 	}
 	if asked > 0 {
 		if asked > most {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/tickfan/tickfan/libs/bus"
 	"github.com/tickfan/tickfan/libs/ops"
+	"github.com/tickfan/tickfan/libs/quiet"
 	"github.com/tickfan/tickfan/libs/telemetry"
 	"github.com/tickfan/tickfan/proto/code"
 	"github.com/tickfan/tickfan/proto/control"
@@ -53,6 +54,7 @@ type edge struct {
 	front     *front.Front
 	now       func() int64
 	maxConns  int
+	faults    *quiet.Log
 	draining  atomic.Bool
 	told      chan struct{} // the registry says that the edge is to drain and stop
 
@@ -67,6 +69,9 @@ type edge struct {
 	tracer  *telemetry.Tracer // nil when nobody collects traces
 	traces  *telemetry.Cap    // of subscribes
 }
+
+// logEvery is the least time between two lines about the same trouble.
+const logEvery = 10 * time.Second
 
 // subscribeTraces is how many traces of subscribes are begun in a second, unless OTEL_TRACES_SAMPLER is set.
 const subscribeTraces = 5
@@ -83,8 +88,15 @@ const subscribeTraces = 5
 //	registry ◄── lease (internal/lease): heartbeat          registry ◄── bucket: interest
 func Run(ctx context.Context, cfg Config, deps Deps) error {
 	e := &edge{cfg: cfg, deps: deps, id: newID(cfg.Name), cond: deps.Ops.Condition("edge"), told: make(chan struct{}), now: monotonic(time.Now())}
+	e.deps.Log = deps.Log.With("edge", e.id) // whose line it is, where many edges share a log
+	deps.Log = e.deps.Log
+	e.faults = quiet.New(deps.Log, logEvery)
 	ln, err := ops.Listen("--listen", cfg.Listen)
 	if err != nil {
+		return err
+	}
+	if e.maxConns, err = maxConns(cfg.MaxConns, cfg.secure(), deps.Log); err != nil {
+		_ = ln.Close()
 		return err
 	}
 	if cfg.secure() {
@@ -103,6 +115,10 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 		return err
 	}
 	defer e.front.Close()
+	if e.tracer, err = deps.Ops.Tracer(ctx, "edge"); err != nil {
+		return err
+	}
+	e.traces = e.tracer.Cap(subscribeTraces)
 	meter := deps.Ops.Meter("tickfan/edge")
 	if e.nc, err = bus.Connect(ctx, bus.Options{URL: cfg.NATS, Name: cfg.Name, Log: deps.Log, Meter: meter,
 		Condition: deps.Ops.Condition("edge.nats"), Ticks: true, OnReconnect: e.resync}); err != nil {
@@ -113,13 +129,6 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 		return fmt.Errorf("make drop counter: %w", err)
 	}
 	defer e.drops.Close()
-	if e.tracer, err = deps.Ops.Tracer(ctx, "edge"); err != nil {
-		return err
-	}
-	e.traces = e.tracer.Cap(subscribeTraces)
-	if e.maxConns, err = maxConns(cfg.MaxConns, cfg.secure(), deps.Log); err != nil {
-		return err
-	}
 	metrics, err := newMetrics(meter, e)
 	if err != nil {
 		return fmt.Errorf("make metrics: %w", err)
@@ -152,7 +161,7 @@ func (e *edge) serve(ctx context.Context, addr string, stopWorkers func()) error
 	ranges := newest.NewRanges(e.nc, subject.Region(e.cfg.Region))
 	e.front.Open(api.New(api.Options{Page: page.Handler(), WebSocket: ws, Origins: e.cfg.Origin, Log: log,
 		Live: e.live, All: cache.All, Range: ranges.Get, Refused: e.stats.CountRefused}), e.room)
-	log.Info("listening", "edge", e.id, "address", addr, "tls", e.cert != nil, "advertise", e.address(addr), "max_conns", e.maxConns)
+	log.Info("listening", "address", addr, "tls", e.cert != nil, "advertise", e.address(addr), "max_conns", e.maxConns)
 	l := lease.New(lease.Options{NATS: e.nc, Region: subject.Region(e.cfg.Region), Log: log,
 		State: func() control.Heartbeat { return e.state(addr) }, Lost: e.lost, Drain: sync.OnceFunc(func() { close(e.told) }), Ready: e.leased})
 	leased, endLease := context.WithCancel(context.WithoutCancel(ctx))
@@ -266,7 +275,7 @@ func (e *edge) reserve() *bucket.Bucket {
 	if best.Connections() >= bucket.Capacity {
 		b, err := e.addBucketLocked()
 		if err != nil {
-			e.deps.Log.Error("client refused", "error", err)
+			e.faults.Warn("bucket", "client refused", "error", err)
 			return nil
 		}
 		best = b
@@ -297,7 +306,7 @@ func (e *edge) resync() { e.each((*bucket.Bucket).Resync) }
 
 func (e *edge) lost(id subject.Bucket) {
 	e.forgotten.Add(1)
-	e.deps.Log.Warn("registry has lost this bucket's interest; sending it again", "bucket", id)
+	e.faults.Warn("lost", "registry has lost this bucket's interest; sending it again", "bucket", id)
 	e.each(func(b *bucket.Bucket) {
 		if b.ID() == id {
 			b.Resend()
@@ -309,11 +318,11 @@ func (e *edge) leased(err error) {
 	switch {
 	case err != nil:
 		e.stats.RequestErrors.Add(1)
+		e.cond.Lost(err)
 	case e.draining.Load():
-		err = errDraining
-	}
-	e.cond.Set(err)
-	if err == nil {
+		e.cond.Set(errDraining)
+	default:
+		e.cond.Set(nil)
 		e.ready.Do(e.deps.SayReady)
 	}
 }

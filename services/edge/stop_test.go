@@ -97,7 +97,7 @@ func TestShutdownTellsClients(t *testing.T) {
 func TestPortTaken(t *testing.T) {
 	r := newRegion(t)
 	e := startEdge(t, r)
-	err := Run(t.Context(), Config{Options: Options{Listen: e.url}}, Deps{Ops: e.ops})
+	err := Run(t.Context(), Config{Options: Options{Listen: e.url}}, Deps{Log: slog.New(slog.DiscardHandler), Ops: e.ops})
 	if err == nil || !strings.Contains(err.Error(), "--listen") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("got %v", err)
 	}

@@ -62,7 +62,7 @@ func TestTLSRefusals(t *testing.T) {
 	if got := c.ConnectionState().NegotiatedProtocol; got != "http/1.1" {
 		t.Errorf("a client that offers h2 first gets %q", got)
 	}
-	if log := e.log.String(); strings.Count(log, "clients failed") != 1 {
+	if log := e.log.String(); strings.Count(log, "connection failed") != 1 {
 		t.Errorf("not one line of log for all of them:\n%s", log)
 	}
 	other := dial(t, e, session.JSON)

@@ -24,9 +24,11 @@ func (s *service) Won() { s.held.Won(time.Now()) }
 func (s *service) Prepare(ctx context.Context) (highest uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, prepareTimeout)
 	defer cancel()
-	if err := s.ensureTicks(ctx, ensureTimeout); err != nil {
+	next, err := s.ensureTicks(ctx, ensureTimeout)
+	if err != nil {
 		return 0, err
 	}
+	s.stored.From(next)
 	last, err := store.ReadLasts(ctx, s.js)
 	if err != nil {
 		return 0, err
@@ -102,7 +104,7 @@ func (s *service) Keep(until time.Time) {
 // End stops it.
 func (s *service) End() { s.stamper.End() }
 
-func (s *service) ensureTicks(ctx context.Context, timeout time.Duration) error {
+func (s *service) ensureTicks(ctx context.Context, timeout time.Duration) (next uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	return store.Ensure(ctx, s.js, store.Config{History: s.cfg.History, Replicas: s.cfg.Replicas}, s.deps.Log)
@@ -121,7 +123,7 @@ func (s *service) keepTicks(ctx context.Context) error {
 		if s.stamper.Epoch() == 0 {
 			continue
 		}
-		err := s.ensureTicks(ctx, ensureEvery)
+		_, err := s.ensureTicks(ctx, ensureEvery)
 		if err != nil && !failed && ctx.Err() == nil {
 			s.deps.Log.Warn("TICKS not confirmed; the live feed goes on", "error", err)
 		}

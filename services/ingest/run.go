@@ -58,7 +58,14 @@ const (
 // Ticks leave on a connection of their own, which also carries the lease: junk on ingest.> delays neither.
 func Run(ctx context.Context, cfg Config, deps Deps) error {
 	s := &service{cfg: cfg, deps: deps, instance: newInstance(), first: make(chan struct{}), may: make(chan struct{}, 1)}
+	s.deps.Log = deps.Log.With("instance", s.instance)
+	deps.Log = s.deps.Log
 	leaseCondition := deps.Ops.Condition("ingest")
+	var err error
+	if s.tracer, err = deps.Ops.Tracer(ctx, "ingest"); err != nil { // before NATS is waited for
+		return err
+	}
+	s.asked, s.generated, s.exchanged = s.tracer.Cap(askedTraces), s.tracer.Cap(fedTraces), s.tracer.Cap(fedTraces)
 	ticks, err := s.connect(ctx, "ingest-ticks", true)
 	if err != nil {
 		return err
@@ -73,10 +80,6 @@ func Run(ctx context.Context, cfg Config, deps Deps) error {
 		return err
 	}
 
-	if s.tracer, err = deps.Ops.Tracer(ctx, "ingest"); err != nil {
-		return err
-	}
-	s.asked, s.fed = s.tracer.Cap(askedTraces), s.tracer.Cap(fedTraces)
 	s.ticks = ticks
 	s.stamper = stamp.New(ticks, cfg.MaxSymbols, wall)
 	s.held = standby.New(keepHeld, cfg.MaxSymbols, s.active)
@@ -125,7 +128,8 @@ type service struct {
 
 	tracer    *telemetry.Tracer
 	asked     *telemetry.Cap // traces of prices on ingest.>
-	fed       *telemetry.Cap // traces of prices from feeds
+	generated *telemetry.Cap // traces of the generator's
+	exchanged *telemetry.Cap // traces of Coinbase's
 	stamper   *stamp.Stamper
 	held      *standby.Held
 	stored    *stored.Follower

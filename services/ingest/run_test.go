@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/lxzan/gws"
+	"github.com/nats-io/nats.go"
 
 	"github.com/tickfan/tickfan/libs/natstest"
 	"github.com/tickfan/tickfan/libs/ops"
@@ -359,5 +360,30 @@ func TestTakeOverHoldsNothingUp(t *testing.T) {
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+// A price that comes as soon as somebody stamps comes to stand in TICKS at once, is known to, and is not published again.
+func TestFirstTickIsKnownToStand(t *testing.T) {
+	srv := natstest.Start(t)
+	nc := srv.Connect(t)
+	for range 3 { // a moment of the start
+		a := start(t, srv.URL())
+		a.waitReady(t)
+		m := nats.NewMsg("ingest.SLOW-USD")
+		m.Data = []byte("1")
+		m.Header.Set(control.HeaderWait, control.WaitStored)
+		reply, err := nc.RequestMsg(m, patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got control.IngestAnswer
+		if err := json.Unmarshal(reply.Data, &got); err != nil || !got.OK {
+			t.Fatalf("%s, %v", reply.Data, err)
+		}
+		if n := a.metric("tickfan_ingest_published_again_total"); n != 0 {
+			t.Errorf("%v ticks published again in peace", n)
+		}
+		a.stop()
 	}
 }

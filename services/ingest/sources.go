@@ -34,7 +34,9 @@ func (s *service) sources(ctx context.Context) error {
 	if s.cfg.has(SourceCoinbase) {
 		feed := coinbase.New(coinbase.Options{
 			URL: s.cfg.CoinbaseURL, Products: s.cfg.products(), Refused: s.refused, Log: s.deps.Log, Now: time.Now,
-			Stats: &s.coinbase, Stamp: s.fromCoinbase, Trace: func(sym subject.Symbol) (context.Context, trace.Span) { return s.traceFeed("coinbase", sym) },
+			Stats: &s.coinbase, Stamp: s.fromCoinbase, Trace: func(sym subject.Symbol) (context.Context, trace.Span) {
+				return s.traceFeed(s.exchanged, SourceCoinbase, sym)
+			},
 		})
 		g.Go(func() error { return feed.Run(ctx) })
 	}
@@ -100,7 +102,7 @@ func (s *service) stampCoinbase(ctx context.Context, sym subject.Symbol, q tick.
 
 // fromGenerator stamps a made-up price.
 func (s *service) fromGenerator(sym subject.Symbol, q tick.Quote) {
-	ctx, span := s.traceFeed("generator", sym)
+	ctx, span := s.traceFeed(s.generated, SourceGenerator, sym)
 	defer span.End()
 	_, err := s.stamp(ctx, sym, q)
 	switch {

@@ -15,7 +15,8 @@ import (
 )
 
 // How many traces a second are begun, unless OTEL_TRACES_SAMPLER is set. Prices by ingest.> have a cap of their own: one
-// published by hand must not find every place taken by a feed.
+// published by hand must not find every place taken by a feed. So has each source: the generator never lets up, and Coinbase
+// would be traced but by chance.
 const (
 	askedTraces = 20
 	fedTraces   = 2
@@ -34,9 +35,9 @@ func (s *service) traceIngest(m *nats.Msg) (context.Context, trace.Span) {
 	return s.tracer.Process(ctx, "ingest.{symbol}", m.Subject)
 }
 
-// traceFeed begins the trace of a price that a source gave, where it is stamped.
-func (s *service) traceFeed(source string, sym subject.Symbol) (context.Context, trace.Span) {
-	if s.fed == nil || !s.active() || !s.fed.Allow() {
+// traceFeed begins the trace of a price that a source gave, where it is stamped. allowed is the source's cap.
+func (s *service) traceFeed(allowed *telemetry.Cap, source string, sym subject.Symbol) (context.Context, trace.Span) {
+	if allowed == nil || !s.active() || !allowed.Allow() {
 		return context.Background(), noop.Span{}
 	}
 	return s.tracer.Start(context.Background(), "process "+source, trace.WithSpanKind(trace.SpanKindConsumer),

@@ -26,9 +26,9 @@ func TestStandbyTracesNoFeed(t *testing.T) {
 	if s.tracer, err = tel.Tracer(t.Context(), "ingest"); err != nil {
 		t.Fatal(err)
 	}
-	s.fed = s.tracer.Cap(fedTraces)
+	s.generated, s.exchanged = s.tracer.Cap(fedTraces), s.tracer.Cap(fedTraces)
 	traced := func() bool {
-		_, span := s.traceFeed("coinbase", "BTC-USD")
+		_, span := s.traceFeed(s.exchanged, "coinbase", "BTC-USD")
 		defer span.End()
 		return span.IsRecording()
 	}
@@ -36,6 +36,10 @@ func TestStandbyTracesNoFeed(t *testing.T) {
 		t.Error("it stands by and traces")
 	}
 	s.stamper.Begin(1, nil)
+	for range 100 { // made-up prices come all the time
+		_, span := s.traceFeed(s.generated, SourceGenerator, "BTC-USD")
+		span.End()
+	}
 	if !traced() {
 		t.Error("it stamps and does not trace")
 	}

@@ -89,6 +89,10 @@ func (s *service) open(ctx context.Context) (err error) {
 	if s.metrics, err = newMetrics(meter); err != nil {
 		return err
 	}
+	tracer, err := s.deps.Ops.Tracer(ctx, "registry")
+	if err != nil {
+		return err
+	}
 	if s.kv, err = s.connect(ctx, "kv", s.reconnected); err != nil {
 		return err
 	}
@@ -111,7 +115,8 @@ func (s *service) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.ready.Set(errReading)
-	l, err := leases.Open(ctx, leases.Options{JS: js, Store: edges, TTL: s.cfg.times.lease, Log: s.deps.Log, Meter: meter})
+	l, err := leases.Open(ctx, leases.Options{JS: js, Store: edges, TTL: s.cfg.times.lease, Log: s.deps.Log, Meter: meter,
+		Condition: s.deps.Ops.Condition("registry.edges")})
 	if err != nil {
 		return err
 	}
@@ -119,12 +124,9 @@ func (s *service) open(ctx context.Context) (err error) {
 	if err := s.metrics.watchLeases(meter, l.Len); err != nil {
 		return err
 	}
-	tracer, err := s.deps.Ops.Tracer(ctx, "registry")
-	if err != nil {
-		return err
-	}
 	p, err := parts.Open(ctx, parts.Options{
 		JS: js, Store: wanted, Region: s.region, Log: s.deps.Log, Meter: meter, Written: s.metrics.written, Tracer: tracer,
+		Condition: s.deps.Ops.Condition("registry.interest"),
 	})
 	if err != nil {
 		return err
@@ -196,7 +198,7 @@ func (s *service) serve(ctx context.Context) {
 func (s *service) mirror(ctx context.Context, home string) {
 	away, err := jetstream.NewWithDomain(s.kv, home)
 	if err != nil { // the name is checked
-		s.deps.Log.Error("no mirror of TICKS", "home", home, "error", err)
+		s.deps.Log.Error("no mirror of TICKS; this region has no history of its own while home is away", "home", home, "error", err)
 		return
 	}
 	mirror.Keep(ctx, mirror.Options{JS: s.js, Away: away, Home: home, Replicas: s.cfg.Replicas, Log: s.deps.Log})

@@ -43,14 +43,16 @@ type filler struct {
 	metrics *metrics
 	asked   chan string
 
+	condition *ops.Condition // met once the newest ticks have been read, lost while they should be again and cannot
+
 	lags bool // the last read was of a mirror
 
 	mu      sync.Mutex
 	abandon context.CancelFunc // ends the read under way, if any
 }
 
-func newFiller(log *slog.Logger, m *metrics) *filler {
-	return &filler{log: log, metrics: m, asked: make(chan string, 1)}
+func newFiller(log *slog.Logger, m *metrics, condition *ops.Condition) *filler {
+	return &filler{log: log, metrics: m, asked: make(chan string, 1), condition: condition}
 }
 
 // ask asks for a repair and never blocks. What is asked before a repair begins is mended by that one.
@@ -85,7 +87,7 @@ func (f *filler) run(ctx context.Context, loop *route.Loop) {
 			f.ask(mirrored)
 		case reason := <-f.asked:
 			began := time.Now()
-			if err := f.fill(ctx, loop, nil); err != nil {
+			if err := f.fill(ctx, loop); err != nil {
 				return
 			}
 			f.metrics.repaired(ctx, reason)
@@ -97,14 +99,16 @@ func (f *filler) run(ctx context.Context, loop *route.Loop) {
 	}
 }
 
-// fill reads until all newest ticks are in the loop; its only error is that ctx, or the loop, has ended. condition says
-// meanwhile why it waits; it may be nil.
-func (f *filler) fill(ctx context.Context, loop *route.Loop, condition *ops.Condition) error {
+// fill reads until all newest ticks are in the loop; its only error is that ctx, or the loop, has ended.
+func (f *filler) fill(ctx context.Context, loop *route.Loop) error {
 	faults := quiet.New(f.log, logEvery)
 	for {
 		ticks, err := f.read(ctx)
 		if err == nil {
-			return loop.Fill(ctx, ticks)
+			if err = loop.Fill(ctx, ticks); err == nil {
+				f.condition.Set(nil)
+			}
+			return err
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -113,7 +117,7 @@ func (f *filler) fill(ctx context.Context, loop *route.Loop, condition *ops.Cond
 		if errors.Is(err, newest.ErrNoStream) { // ordinary where the router started before ingest
 			err, level = newest.ErrNoStream, slog.LevelInfo
 		}
-		condition.Set(err)
+		f.condition.Lost(err)
 		faults.Log(level, "", "newest ticks not read, trying again", "error", err)
 		if err := pause(ctx, readAgain); err != nil {
 			return err

@@ -91,7 +91,7 @@ func (s *service) open(ctx context.Context) (err error) {
 	s.ready.Set(errConnecting)
 	meter := s.deps.Ops.Meter("tickfan/router")
 	instance := "router-" + strings.ToLower(rand.Text()[:6])
-	s.deps.Log.Info("router is named", "instance", instance)
+	s.deps.Log = s.deps.Log.With("instance", instance)
 
 	s.history = history.New(s.deps.Log, func(subj string, data []byte) error { return s.nc.Publish(subj, data) })
 	tracer, err := s.deps.Ops.Tracer(ctx, "router")
@@ -117,7 +117,7 @@ func (s *service) open(ctx context.Context) (err error) {
 	if s.drops, err = bus.NewDrops(meter); err != nil {
 		return err
 	}
-	s.filler = newFiller(s.deps.Log, s.metrics)
+	s.filler = newFiller(s.deps.Log, s.metrics, s.deps.Ops.Condition("router.newest"))
 	s.loop = route.NewLoop(router, func() { s.filler.ask(dropped) })
 	s.nc, err = bus.Connect(ctx, bus.Options{
 		URL:         s.cfg.NATS,
@@ -221,7 +221,7 @@ func (s *service) start(ctx context.Context) error {
 			return fmt.Errorf("make JetStream client of %s: %w", home, err)
 		}
 	}
-	if err := s.filler.fill(ctx, s.loop, s.ready); err != nil {
+	if err := s.filler.fill(ctx, s.loop); err != nil {
 		return err
 	}
 	s.ready.Set(errInterest)
@@ -230,6 +230,8 @@ func (s *service) start(ctx context.Context) error {
 		Log:      s.deps.Log,
 		Meter:    s.deps.Ops.Meter("tickfan/router"),
 		OnChange: s.loop.Change,
+
+		Condition: s.deps.Ops.Condition("router.interest"),
 	})
 	if err != nil {
 		return err

@@ -90,3 +90,35 @@ func comesBack(err error) bool {
 	closed, ok := errors.AsType[*tickfan.CloseError](err)
 	return ok && closed.Code.ComeBack() || strings.Contains(err.Error(), "asked to go to another one")
 }
+
+// TestStopTogether: where all that was started stops at once, NATS too, nobody warns that the others are gone, and in the
+// peace before nobody had anything to warn of.
+func TestStopTogether(t *testing.T) {
+	t.Parallel()
+	s := start(t, "--source", "generator")
+	pub := publish(t, s, "PUB-USD")
+	c := dial(t, "client", tickfan.JSON, s.Edges[0])
+	c.subscribe([]string{"PUB-USD"})
+	c.reaches("PUB-USD", pub.goesOn().Position)
+	pub.last()
+	_ = c.Close()
+	if n := s.Ingest.Metric("tickfan_ingest_published_again_total"); n != 0 {
+		t.Errorf("%v ticks published again in peace", n)
+	}
+	began := time.Now()
+	for _, p := range s.Services() {
+		p.Signal(syscall.SIGTERM)
+	}
+	for _, p := range s.Services() { // who has not been told yet has reason to warn
+		p.Await(`msg=stopping`)
+	}
+	s.NATS.Signal(syscall.SIGTERM)
+	for _, p := range s.Services() {
+		p.Wait(began)
+		for line := range strings.Lines(p.Log()) {
+			if strings.Contains(line, "level=WARN") || strings.Contains(line, "level=ERROR") {
+				t.Errorf("%s: %s", p.Name(), line)
+			}
+		}
+	}
+}

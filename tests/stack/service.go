@@ -38,7 +38,7 @@ func (s *Service) Start(more ...string) {
 		more = append([]string{"--listen", listen}, more...)
 	}
 	s.Process.Start(more...)
-	s.ops = s.Await(`msg="ops is listening" .*addr=(\S+)`)[0]
+	s.ops = s.Await(`msg="ops is listening" .*address=(\S+)`)[0]
 }
 
 // AwaitReady waits until it says that it is ready.
@@ -67,7 +67,7 @@ func (s *Service) AwaitReady() {
 	}
 }
 
-// Ready tells whether it is ready.
+// Ready tells whether it is ready and misses nothing: it is said to be ready for a while after it has lost its NATS server.
 func (s *Service) Ready() bool {
 	ok, _ := s.ready()
 	return ok
@@ -78,7 +78,7 @@ func (s *Service) ready() (ok bool, body string) {
 	if err != nil {
 		return false, err.Error()
 	}
-	return status == http.StatusOK, body
+	return status == http.StatusOK && !strings.Contains(body, `"unmet"`), body
 }
 
 // URL is where clients of an edge connect: http://host:port.

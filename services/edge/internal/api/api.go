@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	logEvery = time.Second
+	logEvery = 10 * time.Second
 	// starting is how long it is no fault that no router answers: services start in any order.
 	starting = 10 * time.Second
 )
@@ -70,7 +70,7 @@ func (a *api) checkOrigin(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		origin := r.Header.Get("Origin")
 		if !a.o.Origins.Allow(origin, r.Host) {
-			a.log.Warn("origin", "refused a page of another host; allow it with --origin", "origin", origin, "host", r.Host, "path", r.URL.Path)
+			a.log.Warn("origin", "refused a page of another host; allow it with --origin", "origin", origin, "host", r.Host, "path", r.URL.Path, "remote", r.RemoteAddr)
 			a.Refuse(w, http.StatusForbidden, code.Errorf(code.BadOrigin, "origin %s: none, this host, or one named by the edge's --origin", code.Quote(origin)))
 			return
 		}

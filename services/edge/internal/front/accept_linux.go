@@ -96,6 +96,9 @@ func (h *handshakes) Received(c *socket.Conn, p []byte) (used int) {
 		h.handOver(c, p)
 		return 0
 	}
+	if r.Header.Get("Origin") != "" { // who is refused for that is logged; of all others it is not worth a system call
+		r.RemoteAddr = c.Remote()
+	}
 	w := &response{conn: c, header: http.Header{}}
 	h.f.ServeHTTP(w, r)
 	if w.taken {
@@ -149,7 +152,7 @@ func (h *handshakes) handOver(c *socket.Conn, p []byte) {
 	_ = file.Close()
 	h.f.conns.Add(-1) // net/http counts it from here
 	if err != nil {
-		h.f.log.Warn("client", "client lost", "error", err)
+		h.f.log.Warn("client", "connection lost before its first request", "error", err)
 		return
 	}
 	go h.plain.push(&replay{Conn: nc, pre: p})

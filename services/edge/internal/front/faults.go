@@ -10,6 +10,6 @@ import (
 type faults struct{ log *quiet.Log }
 
 func (f faults) Write(line []byte) (int, error) {
-	f.log.Warn("http", "clients failed", "last", string(bytes.TrimSpace(line)))
+	f.log.Warn("http", "connection failed", "error", string(bytes.TrimSpace(line)))
 	return len(line), nil
 }

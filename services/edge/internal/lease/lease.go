@@ -97,7 +97,8 @@ func (l *Lease) Release() {
 	h := l.o.State()
 	h.Stopping = true
 	if err := l.beat(ctx, h); err != nil {
-		l.o.Log.Warn("registry did not hear that this edge stops; its lease runs out by itself", "error", err)
+		// No warning: where all stop together nobody is left to hear it, and nobody has to do anything elsewhere.
+		l.o.Log.Info("registry did not hear that this edge stops; its lease runs out by itself", "error", err)
 	}
 }
 

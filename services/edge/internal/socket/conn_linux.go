@@ -2,6 +2,7 @@ package socket
 
 import (
 	"io"
+	"net/netip"
 	"os"
 	"runtime"
 	"syscall"
@@ -15,6 +16,23 @@ import (
 // SO_SNDBUF stays alone: a small one caps the throughput over a long way.
 func prepare(fd int) error {
 	return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, 1)
+}
+
+// Remote is the address of a client that a poller reads, host:port; empty when he is gone.
+func (c *Conn) Remote() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fd < 0 {
+		return ""
+	}
+	peer, _ := unix.Getpeername(int(c.fd)) // fails where he is gone
+	switch sa := peer.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port)).String()
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port)).String()
+	}
+	return ""
 }
 
 // rawWrite is one sendto. For a Stream it happens inside RawConn.Write; f is that one's closure, so that a worker needs

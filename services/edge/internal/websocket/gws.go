@@ -64,7 +64,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, o offer, b *buc
 	if err != nil {
 		h.o.Release(b)
 		_ = nc.Close()
-		h.o.Log.Warn("client lost", "error", err)
+		h.log.Warn("client", "connection lost at its handshake", "remote", r.RemoteAddr, "error", err)
 		return
 	}
 	if o.deflate {

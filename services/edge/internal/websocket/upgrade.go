@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
+	quietlog "github.com/tickfan/tickfan/libs/quiet"
 	"github.com/tickfan/tickfan/proto/code"
 	"github.com/tickfan/tickfan/proto/session"
 	"github.com/tickfan/tickfan/services/edge/internal/bucket"
@@ -27,12 +29,18 @@ type Options struct {
 // Handler upgrades requests to WebSockets and serves them.
 type Handler struct {
 	o         Options
+	log       *quietlog.Log
 	upgraders upgraders
 	inflaters inflaters
 }
 
 // New makes a handler.
-func New(o Options) *Handler { return &Handler{o: o, upgraders: newUpgraders()} }
+func New(o Options) *Handler {
+	return &Handler{o: o, log: quietlog.New(o.Log, logEvery), upgraders: newUpgraders()}
+}
+
+// logEvery is the least time between two lines about the same trouble.
+const logEvery = 10 * time.Second
 
 // ServeHTTP is GET /v1/ws. The Origin has been checked by then.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -7,10 +7,11 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"go.opentelemetry.io/otel/trace"
 
+	"github.com/tickfan/tickfan/libs/telemetry"
 	"github.com/tickfan/tickfan/proto/code"
 	"github.com/tickfan/tickfan/proto/control"
-	"github.com/tickfan/tickfan/proto/tick"
 )
 
 const (
@@ -37,6 +38,7 @@ type answerer struct {
 type answer struct {
 	m          *nats.Msg
 	reconnects uint64
+	span       trace.Span // ends with the answer, of which it tells
 	body       control.IngestAnswer
 }
 
@@ -52,21 +54,22 @@ func (a *answerer) ok(ans answer) {
 	select {
 	case a.waiting <- ans:
 	case <-a.ended: // who asked finds out by his timeout
+		ans.span.End()
 	}
 }
 
 // stored answers at once: what is stored was flushed, too.
-func (a *answerer) stored(m *nats.Msg, p tick.Position, stored bool, trace string) {
-	body := control.IngestAnswer{OK: stored, Epoch: p.Epoch, Seq: p.Seq, Trace: trace}
-	if !stored {
-		body.Error = code.Errorf(code.NotStored, "stamped and sent to all, but not in the history within two seconds: it may not survive")
+func (a *answerer) stored(ans answer, stored bool) {
+	if ans.body.OK = stored; !stored {
+		ans.body.Error = code.Errorf(code.NotStored, "stamped and sent to all, but not in the history within two seconds: it may not survive")
 	}
-	a.send(m, body)
+	a.send(ans)
 }
 
 // refuse answers at once.
 func (a *answerer) refuse(ans answer, err *code.Error) {
-	a.send(ans.m, control.IngestAnswer{Error: err, Trace: ans.body.Trace})
+	ans.body = control.IngestAnswer{Error: err, Trace: ans.body.Trace}
+	a.send(ans)
 }
 
 // close lets run end after the last answer.
@@ -97,7 +100,7 @@ func (a *answerer) run() {
 			case ans.reconnects != now:
 				a.refuse(ans, code.Errorf(code.Unavailable, "the connection to NATS was cut meanwhile, so it may be lost"))
 			default:
-				a.send(ans.m, ans.body)
+				a.send(ans)
 			}
 		}
 		clear(batch) // holds no message longer than it must
@@ -117,12 +120,16 @@ func (a *answerer) gather(batch []answer) []answer {
 	return batch
 }
 
-func (a *answerer) send(m *nats.Msg, body control.IngestAnswer) {
-	p, err := json.Marshal(body)
+func (a *answerer) send(ans answer) {
+	defer ans.span.End()
+	if ans.body.Error != nil {
+		telemetry.Fail(ans.span, ans.body.Error)
+	}
+	p, err := json.Marshal(ans.body)
 	if err == nil {
-		err = m.Respond(p)
+		err = ans.m.Respond(p)
 	}
 	if err != nil {
-		a.log.Debug("answer not sent", "subject", m.Subject, "error", err) // its requester finds out by its timeout
+		a.log.Debug("answer not sent", "subject", ans.m.Subject, "error", err) // its requester finds out by its timeout
 	}
 }

@@ -147,12 +147,11 @@ func (in *Intake) one(m *nats.Msg) {
 // deal stamps a price that could be read, or err says why not, and answers. false: this ingest may not stamp.
 func (in *Intake) deal(m *nats.Msg, s subject.Symbol, q tick.Quote, err error, stampIt stampFunc) bool {
 	ctx, span := in.o.Trace(m)
-	defer span.End()
 	reply := m.Reply
 	if reply != "" && !answerable(reply) {
 		err := code.Errorf(code.BadMessage, "reply subject %s: answers do not go there; use an inbox", code.Quote(reply))
-		telemetry.Fail(span, err)
 		in.o.Refused.Refuse(m.Subject, err)
+		end(span, err)
 		return true
 	}
 	var reconnects uint64
@@ -165,19 +164,33 @@ func (in *Intake) deal(m *nats.Msg, s subject.Symbol, q tick.Quote, err error, s
 	}
 	switch {
 	case errors.Is(err, stamp.ErrInactive):
+		span.End()
 		return false
 	case err != nil:
-		telemetry.Fail(span, err)
 		in.o.Refused.Refuse(m.Subject, err)
-		if reply != "" {
-			in.answers.send(m, control.IngestAnswer{Error: code.Of(err), Trace: traceID(span)})
-		}
-	case reply != "" && m.Header.Get(control.HeaderWait) == control.WaitStored:
-		in.o.Stored(s, pos, func(stored bool) { in.answers.stored(m, pos, stored, traceID(span)) })
-	case reply != "":
-		in.answers.ok(answer{m: m, reconnects: reconnects, body: control.IngestAnswer{OK: true, Epoch: pos.Epoch, Seq: pos.Seq, Trace: traceID(span)}})
+	}
+	if reply == "" {
+		end(span, err)
+		return true
+	}
+	ans := answer{m: m, reconnects: reconnects, span: span, body: control.IngestAnswer{OK: true, Epoch: pos.Epoch, Seq: pos.Seq, Trace: traceID(span)}}
+	switch {
+	case err != nil:
+		in.answers.refuse(ans, code.Of(err))
+	case m.Header.Get(control.HeaderWait) == control.WaitStored:
+		in.o.Stored(s, pos, func(stored bool) { in.answers.stored(ans, stored) })
+	default:
+		in.answers.ok(ans)
 	}
 	return true
+}
+
+// end ends the span of a price that nobody asked an answer for; an answer ends the others.
+func end(span trace.Span, err error) {
+	if err != nil {
+		telemetry.Fail(span, err)
+	}
+	span.End()
 }
 
 func (in *Intake) read(m *nats.Msg) (s subject.Symbol, q tick.Quote, err error) {

@@ -20,6 +20,7 @@ import (
 	"github.com/tickfan/tickfan/libs/bus"
 	"github.com/tickfan/tickfan/libs/natstest"
 	"github.com/tickfan/tickfan/libs/telemetry"
+	"github.com/tickfan/tickfan/libs/telemetry/tracetest"
 	"github.com/tickfan/tickfan/proto/code"
 	"github.com/tickfan/tickfan/proto/control"
 	"github.com/tickfan/tickfan/proto/subject"
@@ -40,6 +41,7 @@ type desk struct {
 	caller  *nats.Conn
 	stop    func()
 	slow    atomic.Pointer[func()] // called before each stamp
+	tracer  atomic.Pointer[telemetry.Tracer]
 }
 
 func open(t *testing.T) *desk {
@@ -69,7 +71,9 @@ func open(t *testing.T) *desk {
 		Skipped: func() {},
 		Hold:    func(subject.Symbol, tick.Quote, func() bool) {},
 		Stored:  func(s subject.Symbol, p tick.Position, done func(bool)) { done(s != "LOST-USD") },
-		Trace:   func(*nats.Msg) (context.Context, trace.Span) { return context.Background(), noop.Span{} },
+		Trace: func(m *nats.Msg) (context.Context, trace.Span) {
+			return d.tracer.Load().Process(context.Background(), "ingest.{symbol}", m.Subject)
+		},
 		Stamp: func(_ context.Context, sym subject.Symbol, q tick.Quote) (tick.Position, error) {
 			if f := d.slow.Load(); f != nil {
 				(*f)()
@@ -339,7 +343,7 @@ func TestNoOKOverACutConnection(t *testing.T) {
 	if err := d.caller.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	d.answers.ok(answer{m: m, reconnects: d.answers.reconnects() - 1, body: control.IngestAnswer{OK: true, Epoch: 7, Seq: 1, Trace: "1"}})
+	d.answers.ok(answer{m: m, reconnects: d.answers.reconnects() - 1, span: noop.Span{}, body: control.IngestAnswer{OK: true, Epoch: 7, Seq: 1, Trace: "1"}})
 	got, err := sub.NextMsg(patience)
 	if err != nil {
 		t.Fatal(err)
@@ -375,4 +379,59 @@ func TestStopTakesWhatWasDelivered(t *testing.T) {
 			t.Fatalf("answer %d: %v", i, err)
 		}
 	}
+}
+
+// A trace ends with the answer, and tells what that tells: also that a price was stamped, but not stored or not flushed.
+func TestTraceTellsTheAnswer(t *testing.T) {
+	c := tracetest.Start(t)
+	for _, e := range c.Env() {
+		name, value, _ := strings.Cut(e, "=")
+		t.Setenv(name, value)
+	}
+	tel, err := telemetry.New("ingest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tel.Close(context.Background())
+	tracer, err := tel.Tracer(t.Context(), "ingest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := open(t)
+	d.tracer.Store(tracer)
+	for _, x := range []struct {
+		subject, price, wait string
+		want                 code.Code
+	}{
+		{"ingest.BTC-USD", "1", "", ""},
+		{"ingest.BTC-USD", "1", control.WaitStored, ""},
+		{"ingest.LOST-USD", "1", control.WaitStored, code.NotStored},
+		{"ingest.LOST-USD", "x", control.WaitStored, code.BadMessage},
+	} {
+		m := nats.NewMsg(x.subject)
+		m.Data = []byte(x.price)
+		if x.wait != "" {
+			m.Header.Set(control.HeaderWait, x.wait)
+		}
+		reply, err := d.caller.RequestMsg(m, patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var a control.IngestAnswer
+		if err := json.Unmarshal(reply.Data, &a); err != nil || a.Trace == "" || a.OK != (x.want == "") {
+			t.Fatalf("%s, %v", reply.Data, err)
+		}
+		natstest.Eventually(t, patience, func() bool { return len(c.Trace(a.Trace)) == 1 }, "its span")
+		want := ""
+		if a.Error != nil {
+			want = a.Error.Error()
+		}
+		if got := c.Trace(a.Trace)[0].Error; got != want || a.Error != nil && a.Error.Code != x.want {
+			t.Errorf("%s %q: the trace has the error %q, the answer %v, want %q", x.subject, x.price, got, a.Error, x.want)
+		}
+	}
+	if err := d.caller.Publish("ingest.BTC-USD", []byte("junk")); err != nil { // nobody asks
+		t.Fatal(err)
+	}
+	natstest.Eventually(t, patience, func() bool { return len(c.Spans()) == 5 }, "a span without an answer")
 }

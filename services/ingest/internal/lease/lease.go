@@ -137,10 +137,10 @@ func (l *Lease) win(ctx context.Context) (rev uint64, ok bool) {
 		case ctx.Err() != nil:
 			return 0, false
 		case err != nil:
-			l.o.Condition.Set(fmt.Errorf("lease: %w", err))
+			l.o.Condition.Lost(fmt.Errorf("lease: %w", err))
 			l.warn("lease cannot be asked for", err)
 		case holder == "":
-			l.o.Log.Info("lease won", "instance", l.o.Instance)
+			l.o.Log.Info("lease won")
 			return rev, true
 		default:
 			standby := fmt.Sprintf("standby: %s holds the lease", holder)
@@ -236,7 +236,7 @@ func (l *Lease) begin(ctx context.Context, term *term, highest uint64) bool {
 	}
 	term.epoch = epoch
 	l.o.Holder.Begin(epoch)
-	l.o.Log.Info("stamping", "epoch", epoch, "instance", l.o.Instance)
+	l.o.Log.Info("stamping", "epoch", epoch)
 	l.leads(epoch)
 	return true
 }

@@ -147,6 +147,7 @@ func (t *term) release(ctx context.Context) {
 	defer cancel()
 	err := t.l.kv.Purge(ctx, subject.KeyLease, jetstream.LastRevision(t.rev), jetstream.PurgeTTL(markers))
 	if err != nil && !errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
-		t.l.o.Log.Warn("lease not given back; it runs out by itself", "error", err, "ttl", t.l.o.TTL)
+		// No warning: NATS may have stopped with us, and where it has not another ingest waits a TTL longer.
+		t.l.o.Log.Info("lease not given back; it runs out by itself", "error", err, "ttl", t.l.o.TTL)
 	}
 }

@@ -1,7 +1,6 @@
 package refusal
 
 import (
-	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -39,11 +38,11 @@ func (l *Log) Refuse(where string, err error) {
 	if len(where) > maxWhere {
 		where = where[:maxWhere] + "…"
 	}
-	attrs := []any{"subject", where, "code", why.Code, "message", why.Message}
-	if why.Code == code.Internal && !errors.Is(err, why) {
-		attrs = append(attrs, "error", err) // the caller is not told, so the log must be
+	said := why.Message
+	if why.Code == code.Internal {
+		said = err.Error() // the caller is not told, so the log must be
 	}
-	l.log.Warn(string(why.Code), "price refused", attrs...)
+	l.log.Warn(string(why.Code), "price refused", "subject", where, "code", why.Code, "error", said)
 }
 
 // Counts calls f with the number of refusals of each code seen so far.

@@ -40,7 +40,7 @@ func config(ctx context.Context, t *testing.T, js jetstream.JetStream) jetstream
 
 func TestEnsure(t *testing.T) {
 	ctx, _, js := begin(t)
-	if err := Ensure(ctx, js, Config{History: 3, Replicas: 1}, quiet); err != nil {
+	if _, err := Ensure(ctx, js, Config{History: 3, Replicas: 1}, quiet); err != nil {
 		t.Fatal(err)
 	}
 	cfg := config(ctx, t, js)
@@ -54,7 +54,7 @@ func TestEnsure(t *testing.T) {
 	if _, err := js.UpdateStream(ctx, cfg); err != nil {
 		t.Fatal(err)
 	}
-	if err := Ensure(ctx, js, Config{History: 5, Replicas: 1}, quiet); err != nil {
+	if _, err := Ensure(ctx, js, Config{History: 5, Replicas: 1}, quiet); err != nil {
 		t.Fatal(err)
 	}
 	if cfg := config(ctx, t, js); cfg.MaxMsgsPerSubject != 5 || cfg.MaxAge != 0 || cfg.Description != "mine" {
@@ -71,7 +71,7 @@ func TestReadLastsOfNothing(t *testing.T) {
 	if _, err := ReadLasts(ctx, js); err == nil {
 		t.Error("no error without a stream")
 	}
-	if err := Ensure(ctx, js, Config{History: 3, Replicas: 1}, quiet); err != nil {
+	if _, err := Ensure(ctx, js, Config{History: 3, Replicas: 1}, quiet); err != nil {
 		t.Fatal(err)
 	}
 	last, err := ReadLasts(ctx, js)
@@ -83,7 +83,7 @@ func TestReadLastsOfNothing(t *testing.T) {
 // More symbols than a get of the last by subject would take, and junk among them.
 func TestReadLasts(t *testing.T) {
 	ctx, nc, js := begin(t)
-	if err := Ensure(ctx, js, Config{History: 2, Replicas: 1}, quiet); err != nil {
+	if _, err := Ensure(ctx, js, Config{History: 2, Replicas: 1}, quiet); err != nil {
 		t.Fatal(err)
 	}
 	const symbols, rounds = 2500, 4

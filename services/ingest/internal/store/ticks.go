@@ -19,7 +19,8 @@ type Config struct {
 
 // Ensure makes TICKS, or brings an existing one to the configuration. There is no age and no byte limit: the newest
 // tick of a quiet symbol must never leave it. What else an operator set on the stream (placement, compression) stays.
-func Ensure(ctx context.Context, js jetstream.JetStream, c Config, log *slog.Logger) error {
+// next is the sequence of the first message that comes after the look.
+func Ensure(ctx context.Context, js jetstream.JetStream, c Config, log *slog.Logger) (next uint64, err error) {
 	stream, err := js.Stream(ctx, subject.StreamTicks)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		cfg := jetstream.StreamConfig{
@@ -29,23 +30,24 @@ func Ensure(ctx context.Context, js jetstream.JetStream, c Config, log *slog.Log
 		}
 		c.apply(&cfg)
 		if _, err := js.CreateStream(ctx, cfg); err != nil {
-			return fmt.Errorf("make stream %s: %w", subject.StreamTicks, err)
+			return 0, fmt.Errorf("make stream %s: %w", subject.StreamTicks, err)
 		}
 		log.Info("stream made", "stream", subject.StreamTicks, "history", c.History, "replicas", c.Replicas)
-		return nil
+		return 1, nil
 	}
 	if err != nil {
-		return fmt.Errorf("look up stream %s: %w", subject.StreamTicks, err)
+		return 0, fmt.Errorf("look up stream %s: %w", subject.StreamTicks, err)
 	}
-	cfg := stream.CachedInfo().Config
+	info := stream.CachedInfo()
+	cfg, next := info.Config, info.State.LastSeq+1
 	if !c.apply(&cfg) {
-		return nil
+		return next, nil
 	}
 	if _, err := js.UpdateStream(ctx, cfg); err != nil {
-		return fmt.Errorf("update stream %s: %w", subject.StreamTicks, err)
+		return 0, fmt.Errorf("update stream %s: %w", subject.StreamTicks, err)
 	}
 	log.Info("stream updated", "stream", subject.StreamTicks, "history", c.History, "replicas", c.Replicas)
-	return nil
+	return next, nil
 }
 
 // apply writes what is ours into cfg and tells whether that changed anything.

@@ -64,7 +64,9 @@ type Follower struct {
 
 	mu      sync.Mutex
 	heard   time.Time // when a message last came
-	last    uint64    // its sequence in TICKS; 0: what is new comes next
+	begin   uint64    // the sequence in TICKS from which the next epoch is followed; see From
+	next    uint64    // the sequence that comes next; 0: what is new
+	behind  uint64    // messages that stood when the reading began and have not come yet
 	broken  bool      // the reading that is under way is of no more use
 	stands  map[subject.Symbol]stand
 	tries   map[subject.Symbol]try // of those that did not come to stand in time
@@ -108,6 +110,14 @@ type waiter struct {
 func New(o Options) *Follower {
 	return &Follower{o: o, faults: quiet.New(o.Log, logEvery), stands: map[subject.Symbol]stand{},
 		tries: map[subject.Symbol]try{}, waiting: map[subject.Symbol][]waiter{}}
+}
+
+// From says which sequence of TICKS comes next at a moment before an epoch begins. Following starts a moment after it has:
+// what came to stand meanwhile must not be taken for lost. 0: nobody knows.
+func (f *Follower) From(seq uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.begin = seq
 }
 
 // Again is how many ticks were published again.
@@ -158,7 +168,7 @@ func (f *Follower) Run(ctx context.Context) error {
 		switch {
 		case stop != nil && n%lookEvery == 0:
 			f.look()
-		case stop == nil && epoch != 0: // what came to stand meanwhile is heard before the next look
+		case stop == nil && epoch != 0:
 			var err error
 			if stop, err = f.follow(ctx); err != nil && ctx.Err() == nil {
 				f.faults.Warn("follow", "TICKS cannot be followed; trying again", "error", err)
@@ -175,12 +185,12 @@ func (f *Follower) isOver() bool {
 	defer f.mu.Unlock()
 	deaf := len(f.tries) > 0 && f.o.Now().Sub(f.heard) > deafAfter
 	if deaf {
-		f.last = 0
+		f.next = 0
 	}
 	return deaf || f.broken
 }
 
-// follow reads each message of TICKS, from now on or after the last one. It is not nats.go's ordered consumer, whose Stop
+// follow reads each message of TICKS, from now on or from the next one. It is not nats.go's ordered consumer, whose Stop
 // waits for JetStream, 20 s and more, and whose goroutines outlive the connection.
 func (f *Follower) follow(ctx context.Context) (stop func(), err error) {
 	cfg := jetstream.ConsumerConfig{
@@ -191,8 +201,8 @@ func (f *Follower) follow(ctx context.Context) (stop func(), err error) {
 		Replicas:          1,
 	}
 	f.mu.Lock()
-	if f.last > 0 {
-		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, f.last+1
+	if f.next > 0 {
+		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, f.next
 	}
 	f.heard, f.broken = f.o.Now(), false
 	f.mu.Unlock()
@@ -202,6 +212,9 @@ func (f *Follower) follow(ctx context.Context) (stop func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("follow %s: %w", subject.StreamTicks, err)
 	}
+	f.mu.Lock()
+	f.behind = c.CachedInfo().NumPending
+	f.mu.Unlock()
 	had := uint64(0) // messages that came
 	following, err := c.Consume(func(m jetstream.Msg) {
 		meta, err := m.Metadata()
@@ -223,7 +236,7 @@ func (f *Follower) follow(ctx context.Context) (stop func(), err error) {
 
 // fail ends a reading; Run begins another.
 func (f *Follower) fail(err error) {
-	f.faults.Warn("consume", "following TICKS", "error", err)
+	f.faults.Log(slog.LevelInfo, "consume", "TICKS is followed anew", "error", err) // a warning follows if it cannot be
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.broken = true
@@ -231,7 +244,8 @@ func (f *Follower) fail(err error) {
 
 func (f *Follower) message(m jetstream.Msg, seq uint64) {
 	f.mu.Lock()
-	f.heard, f.last = f.o.Now(), seq
+	f.heard, f.next = f.o.Now(), seq+1
+	f.behind -= min(f.behind, 1)
 	f.mu.Unlock()
 	h, err := tick.DecodeHead(m.Data())
 	if err != nil || subject.Ticks(subject.Symbol(h.Symbol)) != m.Subject() {
@@ -272,9 +286,19 @@ func (f *Follower) endLocked(s subject.Symbol, over func(waiter) bool) (ended []
 	return ended
 }
 
+// catchesUp tells whether it is still to hear what came to stand before it listened.
+func (f *Follower) catchesUp(now time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.behind > 0 && now.Sub(f.heard) < deafAfter // else they are gone from TICKS meanwhile
+}
+
 // look publishes again what is due.
 func (f *Follower) look() {
 	now := f.o.Now()
+	if f.catchesUp(now) {
+		return
+	}
 	type late struct {
 		s subject.Symbol
 		p tick.Position
@@ -292,7 +316,7 @@ func (f *Follower) look() {
 		}
 	}
 	if len(all) > 0 {
-		f.faults.Warn("again", "ticks did not come to stand in TICKS; published again", "ticks", len(all), "first", all[0].s)
+		f.faults.Warn("again", "ticks did not come to stand in TICKS; published again", "ticks", len(all), "symbol", all[0].s)
 	}
 }
 
@@ -353,7 +377,7 @@ func (f *Follower) expired(now time.Time) (all []waiter) {
 func (f *Follower) forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.last = 0
+	f.next, f.behind = f.begin, 0
 	clear(f.stands)
 	clear(f.tries)
 }

@@ -221,6 +221,49 @@ func TestFollow(t *testing.T) {
 	natstest.Eventually(t, patience, func() bool { return stored(40) }, "a tick of the new stream stands")
 }
 
+// What came to stand before it listened, in the moment after an epoch has begun, is not published again, and who waits for
+// it is told.
+func TestKnowsWhatStoodBefore(t *testing.T) {
+	srv := natstest.Start(t)
+	js, err := jetstream.New(srv.Connect(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: subject.StreamTicks, Subjects: []string{subject.TicksAll}}); err != nil {
+		t.Fatal(err)
+	}
+	publish(js, tick.Position{Epoch: 6, Seq: 9}) // of the epoch before
+	s := &stamper{}
+	f := New(Options{JetStream: js, Stamper: s, Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	f.From(2)
+	s.epoch.Store(7)
+	for seq := range uint64(3) {
+		publish(js, at(seq+1))
+	}
+	s.stamp(at(3), time.Now().Add(-due)) // it is due as soon as somebody looks
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- f.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}()
+	stored := make(chan bool, 1)
+	f.Wait("BTC-USD", at(1), func(ok bool) { stored <- ok })
+	if !<-stored {
+		t.Error("a tick that stood before it listened is not known to stand")
+	}
+	s.stamp(at(4), time.Now().Add(-due)) // and this one never came to stand: it looks
+	natstest.Eventually(t, patience, func() bool { return s.published() > 0 }, "a lost tick is published again")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.again[0] != at(4) {
+		t.Errorf("%v stood and was published again", s.again)
+	}
+}
+
 // mute is a JetStream that does not answer.
 type mute struct{ jetstream.JetStream }
 

@@ -244,5 +244,5 @@ func (s *Service) body(e endpoint, answer any, err error) ([]byte, *code.Error) 
 
 // fault logs what went wrong here, not with a request.
 func (s *Service) fault(what string, err error) {
-	s.faults.Error(what, "request not served", "what", what, "error", err)
+	s.faults.Warn(what, "request not served; who asked asks again", "endpoint", what, "error", err)
 }

@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/tickfan/tickfan/libs/kvview"
+	"github.com/tickfan/tickfan/libs/ops"
 	"github.com/tickfan/tickfan/proto/control"
 	"github.com/tickfan/tickfan/proto/subject"
 	"github.com/tickfan/tickfan/services/registry/internal/store"
@@ -32,6 +33,8 @@ type Options struct {
 	TTL   time.Duration
 	Log   *slog.Logger
 	Meter metric.Meter
+
+	Condition *ops.Condition // met while the leases are known to be those of the store
 }
 
 // Leases are the edges of the region. Its methods may be called from any goroutine.
@@ -55,6 +58,8 @@ func Open(ctx context.Context, o Options) (*Leases, error) {
 		OnChange: l.changed,
 		Log:      o.Log,
 		Meter:    o.Meter,
+
+		Condition: o.Condition,
 	})
 	if err != nil {
 		return nil, err

@@ -20,6 +20,7 @@ import (
 
 	"github.com/tickfan/tickfan/libs/bus"
 	"github.com/tickfan/tickfan/libs/interest"
+	"github.com/tickfan/tickfan/libs/ops"
 	"github.com/tickfan/tickfan/libs/telemetry"
 	"github.com/tickfan/tickfan/proto/control"
 	"github.com/tickfan/tickfan/proto/subject"
@@ -44,6 +45,8 @@ type Options struct {
 	Meter   metric.Meter
 	Written func()            // called for each part written
 	Tracer  *telemetry.Tracer // nil when nobody collects traces
+
+	Condition *ops.Condition // met while the interest is known to be that of the store
 }
 
 // Parts is the interest of the region. Its methods may be called from any goroutine.
@@ -69,7 +72,7 @@ func Open(ctx context.Context, o Options) (*Parts, error) {
 		tracer:  o.Tracer,
 		edges:   map[subject.Edge]map[interest.Key]struct{}{},
 	}
-	view, err := interest.Open(ctx, interest.Options{JS: o.JS, Log: o.Log, Meter: o.Meter, OnChange: p.changed})
+	view, err := interest.Open(ctx, interest.Options{JS: o.JS, Log: o.Log, Meter: o.Meter, OnChange: p.changed, Condition: o.Condition})
 	if err != nil {
 		return nil, err
 	}

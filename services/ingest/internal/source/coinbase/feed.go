@@ -108,7 +108,7 @@ func (f *Feed) frame(conn uint64, p []byte) *frame {
 		return &fr
 	case typeError:
 		s.Errors.Add(1)
-		f.o.Log.Warn("exchange reports an error", "message", code.Quote(fr.Message), "reason", cut(fr.Reason))
+		f.o.Log.Warn("exchange reports an error", "error", code.Quote(fr.Message), "reason", cut(fr.Reason))
 		return &fr
 	default:
 		s.Unknown.Add(1)
@@ -149,7 +149,7 @@ func (f *Feed) lost(p *product, trades uint64) {
 	}
 	f.o.Stats.Gaps.Add(1)
 	f.o.Stats.Lost.Add(int64(trades))
-	f.o.Log.Debug("exchange's trades missing", "product", p.symbol, "trades", trades)
+	f.o.Log.Debug("exchange's trades missing", "symbol", p.symbol, "trades", trades)
 }
 
 // cut shortens what the exchange said for the log.
