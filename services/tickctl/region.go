@@ -49,17 +49,7 @@ func (r *regionReport) look(ctx context.Context, urls string, timeout time.Durat
 		return
 	}
 	domain := r.lookAtJetStream(ctx, js, timeout)
-	r.Registries, err = instances(ctx, nc, timeout)
-	if err == nil {
-		r.Region, err = oneRegion(r.Registries)
-	}
-	if err != nil {
-		r.Registries, r.Region = []instance{}, domain
-		r.wrong("%v", err)
-	}
-	if r.Region == "" {
-		return
-	}
+	r.findRegistries(ctx, nc, domain, timeout)
 	reg := &registry{nc: nc, region: r.Region, timeout: timeout}
 	bucket := r.lookAtRegistry(ctx, reg)
 	r.lookAtTicks(ctx, js, timeout)
@@ -92,6 +82,30 @@ func (r *regionReport) reach(ctx context.Context, urls string, timeout time.Dura
 		case older(s.Version, leastServer):
 			r.wrong("nats-server %s at %s is too old: install %s or newer", s.Version, s.URL, leastServer)
 		}
+	}
+}
+
+// findRegistries finds out which region this is, too. Those of other regions are left out, where they answer here.
+func (r *regionReport) findRegistries(ctx context.Context, nc *nats.Conn, domain subject.Region, timeout time.Duration) {
+	r.Region = domain
+	all, err := instances(ctx, nc, timeout)
+	if err != nil {
+		r.wrong("%v", err)
+		return
+	}
+	if one, err := oneRegion(all); err == nil {
+		r.Region = one
+	} else if domain == "" {
+		r.wrong("registries of several regions answer here: give JetStream a domain with the region's name")
+		return
+	}
+	for _, i := range all {
+		if i.Region == r.Region {
+			r.Registries = append(r.Registries, i)
+		}
+	}
+	if len(r.Registries) == 0 {
+		r.wrong("no registry of this region, only others' answer: start registry")
 	}
 }
 
@@ -215,7 +229,10 @@ func (r *regionReport) lookAtLeader(ctx context.Context, js jetstream.JetStream)
 // listen hears who lives.
 func (r *regionReport) listen(ctx context.Context, nc *nats.Conn, bucket subject.Bucket) {
 	heard := make(chan *nats.Msg, 16<<10)
-	subjects := []string{subject.Beat, subject.RouterBeat(r.Region)}
+	subjects := []string{subject.Beat}
+	if r.Region != "" { // else no registry answers, and no domain says it
+		subjects = append(subjects, subject.RouterBeat(r.Region))
+	}
 	if bucket != "" {
 		subjects = append(subjects, subject.Fanout(r.Region, bucket))
 	}
@@ -285,6 +302,7 @@ func (r *regionReport) hears(l *listener, now time.Time) {
 	}
 	slices.SortFunc(r.Routers, func(a, b routerReport) int { return strings.Compare(a.Instance, b.Instance) })
 	switch {
+	case r.Region == "":
 	case len(r.Routers) == 0:
 		r.wrong("no router: start router")
 	case r.ready() == 0:

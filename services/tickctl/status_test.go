@@ -115,7 +115,19 @@ func TestStatusOfRegions(t *testing.T) {
 func TestStatusWithoutServices(t *testing.T) {
 	server := natstest.Start(t)
 	code, _, err := run(t, "", "status", "--nats", server.URL(), "--timeout", "300ms")
-	if code != exitFault || !strings.Contains(err, "no registry answered at "+server.URL()+"; is registry or dev running") {
-		t.Errorf("code %d, err %q", code, err)
+	for _, says := range []string{"no registry answered at " + server.URL() + "; is registry or dev running", "no stream TICKS: start ingest", "no beat of ingest"} {
+		if code != exitFault || !strings.Contains(err, says) || strings.Count(err, "\n") != 1 {
+			t.Errorf("code %d, err %q", code, err)
+		}
+	}
+}
+
+// Where servers are linked so that other regions' registries answer as well, the domain of JetStream says which one this is.
+func TestStatusAmongOtherRegions(t *testing.T) {
+	local := newRegion(t, "local")
+	local.serve(t, "eu")
+	code, out, err := run(t, "", "status", "--nats", local.URL())
+	if code != exitDone || err != "" || !regexp.MustCompile(`(?m)^local +\S+ +1 +2 +1 `).MatchString(out) {
+		t.Errorf("code %d, err %q, out\n%s", code, err, out)
 	}
 }
