@@ -196,11 +196,22 @@ func (r *regionReport) lookAtTicks(ctx context.Context, js jetstream.JetStream, 
 		r.lookAtLeader(ctx, js)
 		return
 	}
-	if m := info.Mirror; m != nil {
-		r.MirrorLag, r.MirrorAgeMS = m.Lag, ms(m.Active)
+	r.mirrored(info.Mirror)
+}
+
+// mirrored judges the mirror by what the server says of it; nil: nothing.
+func (r *regionReport) mirrored(m *jetstream.StreamSourceInfo) {
+	if m != nil {
+		r.MirrorLag = m.Lag
+		if m.Active >= 0 {
+			r.MirrorAgeMS = ms(m.Active)
+		}
 	}
-	if age := time.Duration(r.MirrorAgeMS) * time.Millisecond; age < 0 || age > lateMirror {
-		r.wrong("the mirror of %s has not heard of home for %s: look at the link to home", subject.StreamTicks, r.MirrorAgeMS)
+	switch {
+	case r.MirrorAgeMS == never:
+		r.wrong("the mirror of %s has not heard of home: look at the link to home", subject.StreamTicks)
+	case r.MirrorAgeMS > ms(lateMirror):
+		r.wrong("the mirror of %s last heard of home %s ago: look at the link to home", subject.StreamTicks, r.MirrorAgeMS)
 	}
 }
 

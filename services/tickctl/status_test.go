@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/tickfan/tickfan/libs/natstest"
 	"github.com/tickfan/tickfan/proto/control"
 	"github.com/tickfan/tickfan/proto/tick"
@@ -129,5 +131,24 @@ func TestStatusAmongOtherRegions(t *testing.T) {
 	code, out, err := run(t, "", "status", "--nats", local.URL())
 	if code != exitDone || err != "" || !regexp.MustCompile(`(?m)^local +\S+ +1 +2 +1 `).MatchString(out) {
 		t.Errorf("code %d, err %q, out\n%s", code, err, out)
+	}
+}
+
+// What the server says of the mirror in a region that is not home.
+func TestStatusOfMirror(t *testing.T) {
+	for says, m := range map[string]*jetstream.StreamSourceInfo{
+		"":                                     {Lag: 3, Active: 2 * time.Second},
+		"has not heard of home: look":          {Active: -1}, // which is what a server says that has no link
+		"last heard of home 40s ago: look at ": {Active: 40 * time.Second},
+	} {
+		r := &regionReport{MirrorAgeMS: never}
+		r.mirrored(m)
+		if said := strings.Join(r.Problems, "; "); (says == "") != (said == "") || !strings.Contains(said, says) || r.MirrorLag != m.Lag {
+			t.Errorf("%+v: %q", m, said)
+		}
+	}
+	r := &regionReport{MirrorAgeMS: never}
+	if r.mirrored(nil); len(r.Problems) != 1 {
+		t.Errorf("%q", r.Problems)
 	}
 }

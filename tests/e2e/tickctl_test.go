@@ -177,3 +177,28 @@ func checkGone(t *testing.T, edge *stack.Service, began time.Time) {
 		t.Errorf("%s: exit code %d", edge.Name(), e.Code)
 	}
 }
+
+// TestTickctlRegions: status looks at regions side by side, and tells a link that is cut from a home that is well.
+func TestTickctlRegions(t *testing.T) {
+	t.Parallel()
+	regions := stack.StartRegions(t, programs, "eu")
+	home, eu := regions[0], regions[1]
+	ctl := &tickctl{t, home.Server.URL()}
+	both := []string{"status", "--json", "--nats", home.Server.URL(), "--nats", eu.Server.URL()}
+	var report struct{ Regions []regionStatus }
+	natstest.Eventually(t, patience, func() bool { // the mirror comes up after all is ready
+		code, out, _ := ctl.run(both...)
+		return code == 0 && json.Unmarshal([]byte(out), &report) == nil
+	}, "all is well")
+	if len(report.Regions) != 2 || report.Regions[0].Region != "home" || report.Regions[1].Region != "eu" || !report.Regions[0].Home || report.Regions[1].Home ||
+		report.Regions[0].Leader == "" || report.Regions[1].Leader != "" || report.Regions[0].Epoch != report.Regions[1].Epoch ||
+		len(report.Regions[0].Registries) != 1 || len(report.Regions[1].Registries) != 1 || len(report.Regions[1].Routers) != 1 {
+		t.Errorf("%+v", report)
+	}
+	eu.Link.Cut()
+	natstest.Eventually(t, patience, func() bool {
+		code, _, faults := ctl.run("status", "--nats", home.Server.URL(), "--nats", eu.Server.URL())
+		return code == 1 && strings.HasPrefix(faults, "tickctl: region eu: ") && strings.Contains(faults, "no beat of ingest within 1.5s: start ingest at home, or look at the link to home") &&
+			!strings.Contains(faults, "region home")
+	}, "the region that is cut off is named")
+}
