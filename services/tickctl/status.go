@@ -22,7 +22,7 @@ type status struct {
 // Help is what kong shows beneath the flags.
 func (*status) Help() string {
 	return `Listens for one and a half seconds. INGEST is who stamps prices, which only the home region knows; BEAT is how long ago its last sign
-of life came here, LAG how old it was at the region's routers when they last wrote to a bucket: 500ms is as it should be, from 3s
+of life came here, LAG how old it was at the region's routers when they last wrote to a bucket: up to 500ms is as it should be, from 3s
 on clients are told that prices are stale. Exit code 1: something is wrong, and named.`
 }
 

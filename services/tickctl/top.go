@@ -64,7 +64,9 @@ func (t *top) Run(ctx context.Context, s Streams) error {
 }
 
 func (t *top) run(ctx context.Context, s Streams) error {
-	read := (&scraper{client: &http.Client{Timeout: t.Timeout, Transport: &http.Transport{}}, urls: t.Ops}).read
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	read := (&scraper{client: &http.Client{Timeout: t.Timeout, Transport: transport}, urls: t.Ops}).read
 	if len(t.Ops) == 0 {
 		r, err := t.open(ctx)
 		if err != nil {
