@@ -88,7 +88,7 @@ func TestMachine(t *testing.T) {
 // checks are those of NATS and the clocks, by name.
 func checks(t *testing.T, url string) (code int, all map[string]finding) {
 	t.Helper()
-	code, out, err := run(t, "", "doctor", "--json", "--clients", "1", "--timeout", "500ms", "--nats", url)
+	code, out, err := run(t, "", "doctor", "--json", "--clients", "1", "--nats", url)
 	var report struct{ Checks []finding }
 	if json.Unmarshal([]byte(out), &report) != nil {
 		t.Fatalf("code %d, err %q, out %s", code, err, out)
@@ -131,7 +131,7 @@ func TestDoctorWithoutJetStream(t *testing.T) {
 	if code != exitFault || all["JetStream"] != (finding{"JetStream", fail, "off", "start nats-server with -js"}) {
 		t.Errorf("code %d, %+v", code, all)
 	}
-	code, out, err := run(t, "", "doctor", "--nats", server.URL(), "--timeout", "300ms")
+	code, out, err := run(t, "", "doctor", "--nats", server.URL())
 	if code != exitFault || err != "tickctl: JetStream: start nats-server with -js\n" ||
 		!strings.Contains(out, "\nfail  JetStream ") || !strings.Contains(out, "\n      change: start nats-server with -js\n") {
 		t.Errorf("code %d, err %q, out\n%s", code, err, out)

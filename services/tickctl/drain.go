@@ -21,6 +21,9 @@ type drain struct {
 // lookEvery is how often the leases are read. An edge renews its own every 3 s, and at once when it begins to drain.
 const lookEvery = time.Second
 
+// mostUnanswered is after how many questions in a row without an answer nobody looks any more.
+const mostUnanswered = 3
+
 // drained is what is known of an edge that was told to drain.
 type drained struct {
 	Edge        subject.Edge `json:"edge"`
@@ -56,11 +59,19 @@ func (d *drain) Run(ctx context.Context, s Streams) error {
 func (d *drain) follow(ctx context.Context, s Streams, r *registry, edge subject.Edge) error {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
+	unanswered := 0
 	for last := (drained{}); ; {
 		var answer control.EdgesAnswer
 		if err := r.ask(ctx, subject.EndpointEdges, &answer); err != nil {
-			return fmt.Errorf("%w; the edge goes on draining", err)
+			if unanswered++; unanswered == mostUnanswered || ctx.Err() != nil {
+				return fmt.Errorf("%w; the edge goes on draining", err)
+			}
+			if err := wait(ctx, look); err != nil {
+				return err
+			}
+			continue
 		}
+		unanswered = 0
 		now := drained{Edge: edge, State: "gone"}
 		i := slices.IndexFunc(answer.Edges, func(l control.Lease) bool { return l.Edge == edge })
 		if i >= 0 {
@@ -74,11 +85,19 @@ func (d *drain) follow(ctx context.Context, s Streams, r *registry, edge subject
 		if last = now; i < 0 {
 			return nil
 		}
-		select {
-		case <-look.C:
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		if err := wait(ctx, look); err != nil {
+			return err
 		}
+	}
+}
+
+// wait is until the next look, or ctx's cause.
+func wait(ctx context.Context, look *time.Ticker) error {
+	select {
+	case <-look.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 

@@ -14,7 +14,7 @@ func TestDrain(t *testing.T) {
 	local := newRegion(t, "local")
 	local.change(func() { local.falling = 25 })
 	t.Setenv("TICKFAN_NATS", local.URL())
-	code, out, err := run(t, "", "drain", string(edgeB), "--json")
+	code, out, err := run(t, "", "drain", string(edgeB), "--json", "--timeout", "20s")
 	const want = `{"edge":"edge-b-ef34gh","connections":25,"state":"draining"}
 {"edge":"edge-b-ef34gh","connections":0,"state":"draining"}
 {"edge":"edge-b-ef34gh","connections":0,"state":"gone"}

@@ -81,7 +81,7 @@ func TestNobodyAnswers(t *testing.T) {
 	server := natstest.Start(t)
 	commands := [][]string{{"edges"}, {"buckets"}, {"symbol", "BTC-USD"}, {"drain", "edge-ab12cd"}, {"top"}}
 	for _, args := range commands {
-		code, out, err := run(t, "", append(args, "--nats", server.URL(), "--timeout", "300ms")...)
+		code, out, err := run(t, "", append(args, "--nats", server.URL(), "--timeout", "2s")...)
 		if code != exitFault || out != "" || strings.Count(err, "\n") != 1 || !strings.Contains(err, "no registry answered at "+server.URL()+"; is registry or dev running, and connected there?") {
 			t.Errorf("%v: code %d, out %q, err %q", args, code, out, err)
 		}

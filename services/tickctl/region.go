@@ -51,9 +51,10 @@ func (r *regionReport) look(ctx context.Context, urls string, timeout time.Durat
 	domain := r.lookAtJetStream(ctx, js, timeout)
 	r.findRegistries(ctx, nc, domain, timeout)
 	reg := &registry{nc: nc, region: r.Region, timeout: timeout}
-	bucket := r.lookAtRegistry(ctx, reg)
+	live, dead := r.lookAtRegistry(ctx, reg)
 	r.lookAtTicks(ctx, js, timeout)
-	r.listen(ctx, nc, bucket)
+	r.listen(ctx, nc, live)
+	r.lookAtDead(ctx, reg, dead)
 }
 
 // reach connects to each of the servers, for one that answers hides the others.
@@ -126,16 +127,16 @@ func (r *regionReport) lookAtJetStream(ctx context.Context, js jetstream.JetStre
 	return region
 }
 
-// lookAtRegistry reads what the registry knows, and gives one bucket that lives.
-func (r *regionReport) lookAtRegistry(ctx context.Context, reg *registry) (bucket subject.Bucket) {
+// lookAtRegistry reads what the registry knows, and gives one bucket that lives and those that have no lease.
+func (r *regionReport) lookAtRegistry(ctx context.Context, reg *registry) (live subject.Bucket, dead []subject.Bucket) {
 	if len(r.Registries) == 0 {
-		return ""
+		return "", nil
 	}
 	var leases control.EdgesAnswer
 	var wanted control.BucketsAnswer
 	if err := errors.Join(reg.ask(ctx, subject.EndpointEdges, &leases), reg.ask(ctx, subject.EndpointBuckets, &wanted)); err != nil {
 		r.wrong("%v", err)
-		return ""
+		return "", nil
 	}
 	r.Edges, r.Buckets = len(leases.Edges), len(wanted.Buckets)
 	now := time.Now()
@@ -159,19 +160,32 @@ func (r *regionReport) lookAtRegistry(ctx context.Context, reg *registry) (bucke
 	case open == 0:
 		r.wrong("no edge takes clients, each of %d is full or drains: start another edge", r.Edges)
 	}
-	dead := 0
 	for _, b := range wanted.Buckets {
 		switch {
 		case !b.Leased:
-			dead++
-		case bucket == "":
-			bucket = b.Bucket
+			dead = append(dead, b.Bucket)
+		case live == "":
+			live = b.Bucket
 		}
 	}
-	if dead > 0 {
-		r.wrong("%s of dead edges: the registry removes them within 11s", count(dead, "bucket"))
+	return live, dead
+}
+
+// lookAtDead looks again, a while later, at buckets without a lease: when an edge stops in order they are gone by then.
+func (r *regionReport) lookAtDead(ctx context.Context, reg *registry, dead []subject.Bucket) {
+	var wanted control.BucketsAnswer
+	if len(dead) == 0 || reg.ask(ctx, subject.EndpointBuckets, &wanted) != nil {
+		return
 	}
-	return bucket
+	n := 0
+	for _, b := range wanted.Buckets {
+		if !b.Leased && slices.Contains(dead, b.Bucket) {
+			n++
+		}
+	}
+	if n > 0 {
+		r.wrong("%s of dead edges: the registry removes them within 11s", count(n, "bucket"))
+	}
 }
 
 // lookAtTicks tells home, where LEADER is, from a region with a mirror.
