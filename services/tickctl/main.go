@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+	kongcompletion "github.com/jotaen/kong-completion"
 
 	"github.com/tickfan/tickfan/libs/conf"
 )
@@ -29,15 +30,24 @@ type Streams struct {
 }
 
 type cli struct {
-	Pub    pub    `cmd:"" help:"Publish a price of a symbol and show what ingest answers."`
-	Watch  watch  `cmd:"" help:"Show prices as an edge pushes them, a line per update, until Ctrl-C."`
-	Decode decode `cmd:"" help:"Read one NATS payload from stdin and write it as a line of JSON."`
+	Pub        pub        `cmd:"" help:"Publish a price of a symbol and show what ingest answers."`
+	Watch      watch      `cmd:"" help:"Show prices as an edge pushes them, until Ctrl-C."`
+	Decode     decode     `cmd:"" help:"Read one NATS payload from stdin and write it as a line of JSON."`
+	Status     status     `cmd:"" help:"Show whether all is well, region by region."`
+	Edges      edges      `cmd:"" help:"List the edges of a region."`
+	Buckets    buckets    `cmd:"" help:"List the buckets of a region, each a part of an edge's connections."`
+	Symbol     symbol     `cmd:"" help:"Show who wants a symbol, its newest tick and how often it changes."`
+	Drain      drain      `cmd:"" help:"Have an edge send its clients to the others and stop. Where no other takes clients they are cut off."`
+	Top        top        `cmd:"" help:"Show what the edges do, again and again, until Ctrl-C."`
+	Doctor     doctor     `cmd:"" help:"Check NATS, the clocks and this machine, and say what to change."`
+	Completion completion `cmd:"" help:"Print what a shell needs to complete commands and flags."`
 }
 
-const description = `Publish prices to Tickfan, watch them, look into its messages.
+const description = `Publish prices to Tickfan, watch them, look into it, run it.
 
   tickctl pub BTC-USD 64123.51
   tickctl watch BTC-USD ETH-USD
+  tickctl status --nats nats://eu:4222 --nats nats://us:4222
   nats sub 'ticks.>' --translate 'tickctl decode'`
 
 // Main runs one command line and gives the exit code: 0 when it did what was asked, 1 when that failed (one line on
@@ -60,6 +70,10 @@ func command(ctx context.Context, args []string, s Streams) int {
 	if err != nil {
 		fmt.Fprintf(s.Err, "tickctl: %v\n", err)
 		return exitUsage
+	}
+	kongcompletion.Register(parser) // writes and "exits" where a shell asks for it by COMP_LINE
+	if helped {
+		return exitDone
 	}
 	if len(args) == 0 {
 		args = []string{"--help"}

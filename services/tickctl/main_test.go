@@ -40,12 +40,12 @@ func run(t *testing.T, stdin string, args ...string) (code int, out, err string)
 }
 
 func TestUsage(t *testing.T) {
-	for _, args := range [][]string{{}, {"--help"}, {"pub", "--help"}, {"watch", "--help"}, {"decode", "-h"}} {
+	for _, args := range [][]string{{}, {"--help"}, {"pub", "--help"}, {"watch", "--help"}, {"decode", "-h"}, {"status", "--help"}, {"doctor", "--help"}, {"completion", "--help"}} {
 		if code, out, err := run(t, "", args...); code != exitDone || !strings.Contains(out, "Usage: tickctl") || err != "" {
 			t.Errorf("%v: code %d, out %q, err %q", args, code, out, err)
 		}
 	}
-	for _, args := range [][]string{{"nonsense"}, {"pub"}, {"pub", "BTC-USD"}, {"watch"}, {"watch", "A", "--max-rate", "x"}} {
+	for _, args := range [][]string{{"nonsense"}, {"pub"}, {"pub", "BTC-USD"}, {"watch"}, {"watch", "A", "--max-rate", "x"}, {"symbol"}, {"drain"}, {"completion"}} {
 		if code, out, err := run(t, "", args...); code != exitUsage || out != "" || strings.Count(err, "\n") != 1 {
 			t.Errorf("%v: code %d, out %q, err %q", args, code, out, err)
 		}
@@ -65,8 +65,11 @@ func TestNegativePrice(t *testing.T) {
 	}
 }
 
-func TestNATSIsForPubAlone(t *testing.T) {
-	for command, want := range map[string]bool{"pub": true, "watch": false, "decode": false} {
+func TestNATSIsForThoseWhoAskIt(t *testing.T) {
+	for command, want := range map[string]bool{
+		"pub": true, "status": true, "edges": true, "buckets": true, "symbol": true, "drain": true, "top": true, "doctor": true,
+		"watch": false, "decode": false, "completion": false,
+	} {
 		if _, out, _ := run(t, "", command, "--help"); strings.Contains(out, "--nats") != want {
 			t.Errorf("%s: %s", command, out)
 		}

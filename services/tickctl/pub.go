@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,19 +12,18 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/tickfan/tickfan/libs/bus"
 	"github.com/tickfan/tickfan/proto/control"
 	"github.com/tickfan/tickfan/proto/subject"
 	"github.com/tickfan/tickfan/proto/tick"
 )
 
 type pub struct {
-	Symbol  string        `arg:"" help:"Symbol, e.g. BTC-USD: 1 to 32 of A-Z 0-9 - _."`
-	Price   string        `arg:"" help:"Price as a decimal, e.g. 64123.51, or a JSON object as ingest takes it, e.g. '{\"price\":\"64123.51\",\"bid\":\"64123.50\"}'."`
-	Bid     string        `name:"bid" placeholder:"PRICE" help:"Best bid."`
-	Ask     string        `name:"ask" placeholder:"PRICE" help:"Best ask."`
-	NATS    string        `name:"nats" default:"nats://127.0.0.1:4222" env:"TICKFAN_NATS" placeholder:"URL" help:"NATS servers, comma-separated. Default: nats://127.0.0.1:4222."`
-	Timeout time.Duration `name:"timeout" default:"2s" help:"How long to wait for NATS and for the answer."`
+	Symbol string `arg:"" help:"Symbol, e.g. BTC-USD: 1 to 32 of A-Z 0-9 - _."`
+	Price  string `arg:"" help:"Price as a decimal, e.g. 64123.51, or a JSON object as ingest takes it, e.g. '{\"price\":\"64123.51\",\"bid\":\"64123.50\"}'."`
+	Bid    string `name:"bid" placeholder:"PRICE" help:"Best bid."`
+	Ask    string `name:"ask" placeholder:"PRICE" help:"Best ask."`
+	JSON   bool   `name:"json" help:"Ingest's answer as it is, a line of JSON."`
+	server `embed:""`
 }
 
 // Run sends the price as a request. A refusal is a *code.Error.
@@ -38,14 +36,13 @@ func (p *pub) Run(ctx context.Context, s Streams) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, p.Timeout, fmt.Errorf("no answer within %s; is nats-server or dev running there?", p.Timeout))
-	defer cancel()
-	nc, err := bus.Connect(ctx, bus.Options{URL: p.NATS, Name: "tickctl", Log: slog.New(slog.DiscardHandler)})
+	nc, err := connect(ctx, p.NATS, p.Timeout)
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
-
+	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
+	defer cancel()
 	at := subject.Ingest(symbol)
 	msg, err := nc.RequestWithContext(ctx, at, payload)
 	switch {
@@ -57,13 +54,22 @@ func (p *pub) Run(ctx context.Context, s Streams) error {
 		return fmt.Errorf("publish on %s: %w", at, err)
 	}
 	var answer control.IngestAnswer
-	switch err := json.Unmarshal(msg.Data, &answer); {
-	case err != nil:
+	if err := json.Unmarshal(msg.Data, &answer); err != nil {
 		return fmt.Errorf("read answer on %s: %w", at, err)
+	}
+	if p.JSON {
+		if err := writeJSON(s.Out, answer); err != nil {
+			return err
+		}
+	}
+	switch {
 	case answer.Error != nil:
 		return fmt.Errorf("%s refused: %w", symbol, answer.Error)
 	case !answer.OK:
 		return fmt.Errorf("answer on %s is neither ok nor an error: %.100q", at, msg.Data)
+	}
+	if p.JSON {
+		return nil
 	}
 	trace := ""
 	if answer.Trace != "" {

@@ -62,6 +62,15 @@ func TestPub(t *testing.T) {
 		}
 	}
 
+	for answer, want := range map[string]int{ok: exitDone, `{"error":{"code":"bad_price","message":"no"}}`: exitFault} {
+		answers <- answer
+		code, out, err := run(t, "", "pub", "BTC-USD", "1", "--json")
+		if code != want || out != answer+"\n" || (err == "") != (want == exitDone) {
+			t.Errorf("--json: code %d, out %q, err %q", code, out, err)
+		}
+		<-got
+	}
+
 	for _, args := range [][]string{{"btc usd", "1"}, {"BTC.USD", "1"}, {"BTC-USD", `{"price":1}`, "--bid", "1"}} {
 		if code, _, err := run(t, "", append([]string{"pub"}, args...)...); code != exitFault || err == "" {
 			t.Errorf("%v: code %d, err %q", args, code, err)

@@ -18,6 +18,7 @@ import (
 type shower interface {
 	subscribed(tickfan.Ack) error
 	event(tickfan.Event) error
+	redraw() error // what is shown in place
 }
 
 // table is for people:
@@ -40,6 +41,8 @@ func newTable(out io.Writer, client *tickfan.Client, symbols []string) *table {
 	return t
 }
 
+func (*table) redraw() error { return nil }
+
 const clockForm = "15:04:05.000"
 
 func (t *table) subscribed(ack tickfan.Ack) error {
@@ -56,27 +59,9 @@ func (t *table) event(event tickfan.Event) error {
 		return t.row(t.now().Format(clockForm), e.Symbol, e.Price.String(), e.Bid.String(), e.Ask.String(),
 			fmt.Sprint(e.Seq), short(t.delay(e)))
 	case tickfan.Gap:
-		to := "the end"
-		if e.To > 0 {
-			to = fmt.Sprint(e.To)
-		}
-		return t.note(e.Symbol, fmt.Sprintf("gap: ticks %d to %s of epoch %d are missing", e.From, to, e.Epoch))
-	case tickfan.Stale:
-		silence := ""
-		if e.Age > 0 {
-			silence = " for " + short(e.Age)
-		}
-		return t.note("", "stale: nothing heard from ingest"+silence+"; prices may be old")
-	case tickfan.Fresh:
-		return t.note("", "fresh: ingest is heard again")
-	case tickfan.Connected:
-		return t.note("", "connected to "+e.URL)
-	case tickfan.Disconnected:
-		return t.note("", fmt.Sprintf("disconnected: %v; next attempt in %s", e.Err, short(e.Retry)))
-	case tickfan.Unsubscribed:
-		return t.note("", fmt.Sprintf("no longer subscribed: %s: %v", strings.Join(e.Symbols, " "), e.Err))
+		return t.note(e.Symbol, told(event))
 	}
-	return nil
+	return t.note("", told(event))
 }
 
 func (t *table) row(at, symbol, price, bid, ask, seq, delay string) error {
@@ -89,7 +74,7 @@ func (t *table) note(symbol, text string) error {
 	if symbol != "" {
 		text = fmt.Sprintf("%-*s  %s", t.width, symbol, text)
 	}
-	_, err := fmt.Fprintf(t.out, "%s  %s\n", t.now().Format(clockForm), strings.ReplaceAll(text, "\n", "; "))
+	_, err := fmt.Fprintf(t.out, "%s  %s\n", t.now().Format(clockForm), text)
 	return err
 }
 
@@ -115,6 +100,8 @@ type lines struct{ out io.Writer }
 func (l *lines) subscribed(ack tickfan.Ack) error {
 	return l.message(session.Message{Op: session.OpSubscribed, Symbols: symbols(ack.Symbols), NoPrice: symbols(ack.NoPrice)})
 }
+
+func (*lines) redraw() error { return nil }
 
 func (l *lines) event(event tickfan.Event) error {
 	switch e := event.(type) {

@@ -15,6 +15,7 @@ type watch struct {
 	Every   bool     `name:"every" help:"Every tick in order, and what is missing; without it the newest wins."`
 	MaxRate int      `name:"max-rate" placeholder:"N" help:"At most so many writes a second, 1 to 100; not with --every."`
 	JSON    bool     `name:"json" help:"Lines of JSON, in the words of the client protocol."`
+	Lines   bool     `name:"lines" help:"A line for each update also on a terminal, in place of a table that is drawn anew."`
 	Count   int      `name:"count" short:"n" placeholder:"N" help:"End after so many ticks."`
 }
 
@@ -40,6 +41,8 @@ func (w *watch) run(ctx context.Context, s Streams) error {
 	var show shower = newTable(s.Out, client, w.Symbols)
 	if w.JSON {
 		show = &lines{out: s.Out}
+	} else if screen := newScreen(s.Out); screen != nil && !w.Lines {
+		show = newLive(screen, client.Delay, w.Symbols)
 	}
 	ack, err := client.Subscribe(ctx, w.Symbols, w.options()...)
 	if err != nil {
@@ -48,21 +51,61 @@ func (w *watch) run(ctx context.Context, s Streams) error {
 	if err := show.subscribed(ack); err != nil {
 		return err
 	}
+	redraw := time.NewTicker(redrawEvery)
+	defer redraw.Stop()
+	events, stop := feed(ctx, client)
+	defer stop()
 	ticks := 0
-	for event, err := range client.Events(ctx) {
-		if err != nil {
-			return err
-		}
-		if err := show.event(event); err != nil {
-			return err
-		}
-		if _, ok := event.(tickfan.Tick); ok {
+	for {
+		select {
+		case <-ctx.Done():
+			return errors.Join(show.redraw(), context.Cause(ctx))
+		case <-redraw.C:
+			if err := show.redraw(); err != nil {
+				return err
+			}
+		case e := <-events:
+			if e.err != nil {
+				return errors.Join(show.redraw(), e.err)
+			}
+			if err := show.event(e.event); err != nil {
+				return err
+			}
+			if _, ok := e.event.(tickfan.Tick); !ok {
+				continue
+			}
 			if ticks++; ticks == w.Count {
-				return nil
+				return show.redraw()
 			}
 		}
 	}
-	return nil
+}
+
+// fed is what a client handed out.
+type fed struct {
+	event tickfan.Event
+	err   error // the last one
+}
+
+// feed hands out a client's events beside whatever else happens. Stop ends it.
+func feed(ctx context.Context, client *tickfan.Client) (events <-chan fed, stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	out, ended := make(chan fed), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			event, err := client.Next(ctx)
+			select {
+			case out <- fed{event, err}:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return out, func() { cancel(); <-ended }
 }
 
 // errNoEdge is why dialing ended.

@@ -17,9 +17,9 @@ const (
 // which store a value of type jetstream.KeyValue is. So nobody else has such a value, or the subject under which a
 // store's keys are written, and the two know only the names of their own stores.
 func oneWriterPerStore(t *tree) []string {
-	// Who may use a store's name. libs/interest only reads.
+	// Who may use a store's name. libs/interest and tickctl only read.
 	stores := map[string][]string{
-		"KVLeader":   {"services/ingest"},
+		"KVLeader":   {"services/ingest", "services/tickctl"},
 		"KVEdges":    {"services/registry"},
 		"KVInterest": {"services/registry", "libs/interest"},
 	}

@@ -15,7 +15,7 @@ const (
 )
 
 // services are the commands that Build makes.
-var services = [...]string{"registry", "router", "ingest", "edge", "dev"}
+var services = [...]string{"registry", "router", "ingest", "edge", "dev", "tickctl"}
 
 // Programs is a folder with the services' commands and nats-server in it.
 type Programs struct{ dir string }

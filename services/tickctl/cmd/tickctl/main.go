@@ -1,4 +1,4 @@
-// Command tickctl publishes prices, watches them and decodes what travels on NATS.
+// Command tickctl publishes prices, watches them, decodes what travels on NATS, and shows operators what runs.
 package main
 
 import (

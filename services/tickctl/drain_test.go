@@ -1,0 +1,57 @@
+package tickctl
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tickfan/tickfan/libs/natstest"
+)
+
+func TestDrain(t *testing.T) {
+	local := newRegion(t, "local")
+	local.change(func() { local.falling = 25 })
+	t.Setenv("TICKFAN_NATS", local.URL())
+	code, out, err := run(t, "", "drain", string(edgeB), "--json", "--timeout", "20s")
+	const want = `{"edge":"edge-b-ef34gh","connections":25,"state":"draining"}
+{"edge":"edge-b-ef34gh","connections":0,"state":"draining"}
+{"edge":"edge-b-ef34gh","connections":0,"state":"gone"}
+`
+	if code != exitDone || err != "" || out != want {
+		t.Errorf("code %d, err %q, out\n%s", code, err, out)
+	}
+	code, out, err = run(t, "", "drain", string(edgeA), "--no-wait")
+	if code != exitDone || err != "" || strings.Count(out, "\n") != 1 || !strings.HasSuffix(out, "  edge-a-ab12cd  told to drain; it hears of it within 3s\n") {
+		t.Errorf("code %d, err %q, out %q", code, err, out)
+	}
+	local.change(func() {
+		if !slices.Equal(local.told, []string{string(edgeB), string(edgeA)}) {
+			t.Errorf("told %q", local.told)
+		}
+	})
+	code, _, err = run(t, "", "drain", string(edgeB))
+	if code != exitFault || !strings.Contains(err, "drain edge-b-ef34gh: no_edge: edge edge-b-ef34gh has no lease here; tickctl edges lists them") {
+		t.Errorf("code %d, err %q", code, err)
+	}
+	if code, _, err := run(t, "", "drain", "edge b"); code != exitFault || !strings.Contains(err, "bad_name") || !strings.Contains(err, "tickctl edges") {
+		t.Errorf("code %d, err %q", code, err)
+	}
+}
+
+// Who stops looking does not stop the edge, and that is no fault.
+func TestDrainInterrupted(t *testing.T) {
+	local := newRegion(t, "local")
+	ctx, cancel := context.WithCancel(t.Context())
+	var stdout, stderr buffer
+	ended := make(chan int, 1)
+	go func() {
+		ended <- command(ctx, []string{"drain", string(edgeB), "--nats", local.URL()}, Streams{Out: &stdout, Err: &stderr})
+	}()
+	natstest.Eventually(t, 10*time.Second, func() bool { return strings.Contains(stdout.String(), "  edge-b-ef34gh  50 connections, draining\n") }, "it is shown")
+	cancel()
+	if code := <-ended; code != exitDone || stderr.String() != "" {
+		t.Errorf("code %d, err %q", code, &stderr)
+	}
+}
