@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tickfan/tickfan/libs/quiet"
+	"github.com/tickfan/tickfan/proto/code"
 	"go.opentelemetry.io/contrib/exporters/autoexport"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -141,10 +142,11 @@ func LogErrors(log *slog.Logger) {
 	}))
 }
 
-// Fail marks a span as failed.
+// Fail marks a span as failed, by the code that the error has, or "internal".
 func Fail(s trace.Span, err error) {
 	s.RecordError(err)
 	s.SetStatus(codes.Error, err.Error())
+	s.SetAttributes(semconv.ErrorTypeKey.String(string(code.Of(err).Code)))
 }
 
 // Inject gives the headers that carry ctx's trace to the next process, none when it is not sampled.

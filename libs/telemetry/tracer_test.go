@@ -2,7 +2,6 @@ package telemetry_test
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +9,7 @@ import (
 	"github.com/tickfan/tickfan/libs/natstest"
 	"github.com/tickfan/tickfan/libs/telemetry"
 	"github.com/tickfan/tickfan/libs/telemetry/tracetest"
+	"github.com/tickfan/tickfan/proto/code"
 )
 
 func newTracer(t *testing.T, env ...string) (*telemetry.Telemetry, *telemetry.Tracer) {
@@ -38,7 +38,7 @@ func TestTrace(t *testing.T) {
 	ctx, send := tr.Send(ctx, "ticks.{symbol}", "ticks.BTC-USD")
 	headers := telemetry.Inject(ctx)
 	send.End()
-	telemetry.Fail(root, errors.New("no such price"))
+	telemetry.Fail(root, code.Errorf(code.BadPrice, "no such price"))
 	root.End()
 	_, there := tr.Process(telemetry.Extract(context.Background(), headers), "ticks.{symbol}", "ticks.BTC-USD")
 	there.End()
@@ -54,8 +54,9 @@ func TestTrace(t *testing.T) {
 		if s.Attributes["messaging.system"] != "nats" || !strings.HasSuffix(s.Attributes["messaging.destination.name"], ".BTC-USD") {
 			t.Errorf("%+v", s)
 		}
-		if (s.Error == "no such price") != (s.ID == root.SpanContext().SpanID().String()) {
-			t.Errorf("%s has the error %q", s.Name, s.Error)
+		failed := s.Error == "bad_price: no such price" && s.Attributes["error.type"] == "bad_price"
+		if failed != (s.ID == root.SpanContext().SpanID().String()) || !failed && s.Error != "" {
+			t.Errorf("%s has the error %q of type %q", s.Name, s.Error, s.Attributes["error.type"])
 		}
 	}
 }
