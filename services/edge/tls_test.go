@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"strings"
@@ -191,7 +192,7 @@ func TestTLSFlags(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = mux.Close(context.Background()) }()
-	err = Run(t.Context(), Config{Options: Options{Listen: "127.0.0.1:0", TLSCert: "/none", TLSKey: "/none"}}, Deps{Ops: mux})
+	err = Run(t.Context(), Config{Options: Options{Listen: "127.0.0.1:0", TLSCert: "/none", TLSKey: "/none"}}, Deps{Ops: mux, Log: slog.New(slog.DiscardHandler)})
 	if err == nil || !strings.Contains(err.Error(), `--tls-cert "/none"`) {
 		t.Errorf("got %v", err)
 	}
