@@ -64,6 +64,7 @@ type edge struct {
 	ctx     context.Context // the workers'; ends under mu, and nobody gets a place afterwards
 	sockets sync.WaitGroup  // places taken
 	cond    *ops.Condition
+	held    bool // the lease, at some time; of the heartbeats' goroutine
 	ready   sync.Once
 	drops   *bus.Drops
 	tracer  *telemetry.Tracer // nil when nobody collects traces
@@ -314,16 +315,23 @@ func (e *edge) lost(id subject.Bucket) {
 	})
 }
 
+// leased is called after each heartbeat. An edge that was ready stays so without registries: all edges lose them at once, prices
+// go on, and new clients are served as far as routers hear of them, so no balancer has a better one.
 func (e *edge) leased(err error) {
-	switch {
-	case err != nil:
+	if err != nil {
 		e.stats.RequestErrors.Add(1)
-		e.cond.Lost(err)
+	}
+	switch {
 	case e.draining.Load():
 		e.cond.Set(errDraining)
-	default:
+	case err == nil:
 		e.cond.Set(nil)
+		e.held = true
 		e.ready.Do(e.deps.SayReady)
+	case e.held:
+		e.cond.Met("without a registry: " + err.Error())
+	default:
+		e.cond.Set(err)
 	}
 }
 
