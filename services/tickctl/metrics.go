@@ -17,7 +17,7 @@ func parseMetrics(text string) map[string]float64 {
 		}
 		name, rest := line, ""
 		if i := strings.IndexAny(line, "{ "); i >= 0 {
-			name, rest = line[:i], line[i:]
+			name, rest = strings.TrimSpace(line[:i]), line[i:]
 		}
 		if end := strings.LastIndexByte(rest, '}'); end >= 0 { // a label's value may hold anything
 			rest = rest[end+1:]

@@ -81,6 +81,7 @@ func TestTopOfOpsPorts(t *testing.T) {
 func FuzzParseMetrics(f *testing.F) {
 	f.Add("a_total{code=\"1001\"} 12\na_total{code=\"}\"} 1 1763769600\nb 1e3\n")
 	f.Add("# HELP a b\n{\n}\na\na b\n")
+	f.Add("0\r 0\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		for name := range parseMetrics(text) {
 			if name != strings.TrimSpace(name) || strings.ContainsAny(name, "\n{") {
