@@ -10,8 +10,8 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/tickfan/tickfan/libs/natstest"
-	"github.com/tickfan/tickfan/libs/telemetry/tracetest"
 	tickfan "github.com/tickfan/tickfan/libs/sdk/go"
+	"github.com/tickfan/tickfan/libs/telemetry/tracetest"
 	"github.com/tickfan/tickfan/tests/stack"
 	"github.com/tickfan/tickfan/tests/stack/exchange"
 )
