@@ -41,7 +41,21 @@ func New(service string, labels ...attribute.KeyValue) (*Mux, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make telemetry of %s: %w", service, err)
 	}
-	return &Mux{telemetry: t}, nil
+	m := &Mux{telemetry: t}
+	if _, err := t.Meter("tickfan/ops").Int64ObservableGauge("tickfan.ready", metric.WithDescription("1 when the process is ready, as /readyz says it, else 0."),
+		metric.WithInt64Callback(m.observeReady)); err != nil {
+		return nil, fmt.Errorf("make gauge of readiness: %w", err)
+	}
+	return m, nil
+}
+
+func (m *Mux) observeReady(_ context.Context, o metric.Int64Observer) error {
+	if m.Ready() {
+		o.Observe(1)
+	} else {
+		o.Observe(0)
+	}
+	return nil
 }
 
 // Meter returns the meter of that name, whose instruments /metrics serves. Begin the

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -44,6 +46,10 @@ func TestReadiness(t *testing.T) {
 		}
 		if m.Ready() != (status == 200) {
 			t.Errorf("Ready() = %v", m.Ready())
+		}
+		ready := regexp.MustCompile(`(?m)^tickfan_ready\{.*\} ([01])$`)
+		if _, b := get(m, "GET", "/metrics"); !slices.Equal(ready.FindStringSubmatch(b)[1:], []string{map[bool]string{true: "1", false: "0"}[status == 200]}) {
+			t.Errorf("/readyz says %d, the gauge %q", status, ready.FindString(b))
 		}
 	}
 	expect(503, `{"ready":false,"unmet":[{"condition":"service","reason":"starting"}]}`)

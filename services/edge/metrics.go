@@ -63,6 +63,7 @@ func newMetrics(meter metric.Meter, e *edge) (*metrics, error) {
 	buckets := gauge("tickfan.edge.buckets", "{bucket}", "Buckets open.")
 	symbols := gauge("tickfan.edge.interest", "{symbol}", "Symbols wanted of the routers, summed over buckets.")
 	slow := gauge("tickfan.edge.connections.slow", "{connection}", "Connections whose socket takes no more for now; each gets the newest when it does.")
+	waiting := gauge("tickfan.edge.connections.waiting", "{connection}", "Connections with newer prices whose turn is to come, by the write gap or their max_rate.")
 	var err error
 	s.Taken, err = telemetry.NewAge(meter, "tickfan.edge.tick.age", "Age of ticks when the edge has them, since ingest stamped them.")
 	faults = append(faults, err)
@@ -81,18 +82,20 @@ func newMetrics(meter metric.Meter, e *edge) (*metrics, error) {
 		s.EndedByCode(func(c code.Close, n int64) {
 			o.ObserveInt64(closed, n, metric.WithAttributes(attribute.Int("code", int(c))))
 		})
-		var nConns, nBuckets, nSymbols int64
+		var nConns, nBuckets, nSymbols, nWaiting int64
 		e.each(func(b *bucket.Bucket) {
 			snap := b.Snapshot()
 			nBuckets++
 			nConns += int64(snap.Connections)
 			nSymbols += int64(snap.Symbols)
+			nWaiting += int64(b.Waiting())
 		})
 		o.ObserveInt64(conns, nConns)
 		o.ObserveInt64(limit, int64(e.maxConns))
 		o.ObserveInt64(buckets, nBuckets)
 		o.ObserveInt64(symbols, nSymbols)
 		o.ObserveInt64(slow, s.Slow.Load())
+		o.ObserveInt64(waiting, nWaiting)
 		return nil
 	}, all...)
 	return &metrics{registration: r}, err

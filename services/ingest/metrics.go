@@ -28,6 +28,7 @@ type counts struct {
 
 // measured is what the metrics read.
 type measured struct {
+	has      func(source string) bool // it is switched on
 	counts   *counts
 	stamper  *stamp.Stamper
 	lease    *lease.Lease
@@ -88,8 +89,12 @@ func (m measured) register(meter metric.Meter) (stop func() error, err error) {
 	}
 	r, err := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		o.ObserveInt64(ticks, m.counts.ingest.Load(), fromIngest)
-		o.ObserveInt64(ticks, m.counts.generator.Load(), fromGenerator)
-		o.ObserveInt64(ticks, m.counts.coinbase.Load(), fromCoinbase)
+		if m.has(SourceGenerator) {
+			o.ObserveInt64(ticks, m.counts.generator.Load(), fromGenerator)
+		}
+		if m.has(SourceCoinbase) { // else it would look like one that brings nothing
+			o.ObserveInt64(ticks, m.counts.coinbase.Load(), fromCoinbase)
+		}
 		m.refused.Counts(func(c code.Code, n int64) { o.ObserveInt64(refused, n, label("code", string(c))) })
 		o.ObserveInt64(skipped, m.counts.skipped.Load())
 		o.ObserveInt64(epoch, int64(m.stamper.Epoch()))

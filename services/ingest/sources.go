@@ -126,6 +126,6 @@ func (s *service) quieten(sym subject.Symbol, q tick.Quote) {
 
 func (s *service) register(meter metric.Meter) (stop func() error, err error) {
 	return measured{
-		counts: &s.counts, stamper: s.stamper, lease: s.lease, stored: s.stored, refused: s.refused, coinbase: &s.coinbase,
+		has: s.cfg.has, counts: &s.counts, stamper: s.stamper, lease: s.lease, stored: s.stored, refused: s.refused, coinbase: &s.coinbase,
 	}.register(meter)
 }

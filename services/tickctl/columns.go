@@ -88,6 +88,17 @@ func count(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
+// unknown is a number that nobody says.
+const unknown = -1
+
+// number is "-" where it is unknown.
+func number(n int) string {
+	if n < 0 {
+		return "-"
+	}
+	return fmt.Sprint(n)
+}
+
 // percent is how much of a whole a part is; "-" of nothing.
 func percent(part, whole int) string {
 	if whole <= 0 {

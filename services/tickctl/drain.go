@@ -15,6 +15,7 @@ type drain struct {
 	regional `embed:""`
 	Edge     string `arg:"" help:"Id of the edge, as tickctl edges shows it, e.g. edge-ab12cd."`
 	NoWait   bool   `name:"no-wait" help:"Only tell it."`
+	Force    bool   `name:"force" help:"Even where no other edge takes clients, so that its own are cut off."`
 	JSON     bool   `name:"json" help:"Lines of JSON."`
 }
 
@@ -28,7 +29,7 @@ const mostUnanswered = 3
 type drained struct {
 	Edge        subject.Edge `json:"edge"`
 	Connections int          `json:"connections"`
-	State       string       `json:"state"` // of its lease; at last "gone"
+	State       string       `json:"state"` // of its lease; at last "gone", or "died" when it did not end by itself
 }
 
 // Run tells an edge to send its clients to the others and stop, and shows how that goes until it is gone.
@@ -42,6 +43,11 @@ func (d *drain) Run(ctx context.Context, s Streams) error {
 		return err
 	}
 	defer r.close()
+	if !d.Force {
+		if err := others(ctx, r, edge); err != nil {
+			return err
+		}
+	}
 	var answer control.DrainAnswer
 	if err := r.ask(ctx, subject.EndpointDrain+"."+string(edge), &answer); err != nil {
 		return fmt.Errorf("drain %s: %w; tickctl edges lists them", edge, err)
@@ -56,11 +62,32 @@ func (d *drain) Run(ctx context.Context, s Streams) error {
 	return err
 }
 
+// others sees that clients have somewhere to go.
+func others(ctx context.Context, r *registry, edge subject.Edge) error {
+	var answer control.EdgesAnswer
+	if err := r.ask(ctx, subject.EndpointEdges, &answer); err != nil {
+		return err
+	}
+	own := -1
+	for _, l := range answer.Edges {
+		switch {
+		case l.Edge == edge:
+			own = l.Connections
+		case state(l) == "open":
+			return nil
+		}
+	}
+	if own < 0 {
+		return nil // the registry refuses it
+	}
+	return fmt.Errorf("no other edge than %s takes clients, and its %s would be cut off: start another one, or say --force", edge, count(own, "connection"))
+}
+
 func (d *drain) follow(ctx context.Context, s Streams, r *registry, edge subject.Edge) error {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	unanswered := 0
-	for last := (drained{}); ; {
+	for last, silence := (drained{}), time.Duration(0); ; {
 		var answer control.EdgesAnswer
 		if err := r.ask(ctx, subject.EndpointEdges, &answer); err != nil {
 			if unanswered++; unanswered == mostUnanswered || ctx.Err() != nil {
@@ -74,15 +101,21 @@ func (d *drain) follow(ctx context.Context, s Streams, r *registry, edge subject
 		unanswered = 0
 		now := drained{Edge: edge, State: "gone"}
 		i := slices.IndexFunc(answer.Edges, func(l control.Lease) bool { return l.Edge == edge })
-		if i >= 0 {
-			now.Connections, now.State = answer.Edges[i].Connections, state(answer.Edges[i])
+		switch {
+		case i >= 0:
+			now.Connections, now.State, silence = answer.Edges[i].Connections, state(answer.Edges[i]), heard(answer.Edges[i], time.Now())
+		case silence > lateLease: // who stops gives up his lease
+			now.Connections, now.State = last.Connections, "died"
 		}
 		if now != last {
 			if err := d.show(s, now); err != nil {
 				return err
 			}
 		}
-		if last = now; i < 0 {
+		switch last = now; {
+		case now.State == "died":
+			return fmt.Errorf("edge %s died before it was drained: it was not heard for %s, and its lease ran out", edge, short(silence))
+		case i < 0:
 			return nil
 		}
 		if err := wait(ctx, look); err != nil {
@@ -105,8 +138,8 @@ func (d *drain) show(s Streams, now drained) error {
 	switch {
 	case d.JSON:
 		return writeJSON(s.Out, now)
-	case now.State == "gone":
-		return writeLines(s.Out, fmt.Sprintf("%s  %s  gone", time.Now().Format(clockForm), now.Edge))
+	case now.State == "gone", now.State == "died":
+		return writeLines(s.Out, fmt.Sprintf("%s  %s  %s", time.Now().Format(clockForm), now.Edge, now.State))
 	case d.NoWait:
 		return writeLines(s.Out, fmt.Sprintf("%s  %s  told to drain; it hears of it within 3s", time.Now().Format(clockForm), now.Edge))
 	}

@@ -22,7 +22,7 @@ func TestDrain(t *testing.T) {
 	if code != exitDone || err != "" || out != want {
 		t.Errorf("code %d, err %q, out\n%s", code, err, out)
 	}
-	code, out, err = run(t, "", "drain", string(edgeA), "--no-wait")
+	code, out, err = run(t, "", "drain", string(edgeA), "--no-wait", "--force")
 	if code != exitDone || err != "" || strings.Count(out, "\n") != 1 || !strings.HasSuffix(out, "  edge-a-ab12cd  told to drain; it hears of it within 3s\n") {
 		t.Errorf("code %d, err %q, out %q", code, err, out)
 	}
@@ -37,6 +37,33 @@ func TestDrain(t *testing.T) {
 	}
 	if code, _, err := run(t, "", "drain", "edge b"); code != exitFault || !strings.Contains(err, "bad_name") || !strings.Contains(err, "tickctl edges") {
 		t.Errorf("code %d, err %q", code, err)
+	}
+}
+
+// An edge whose clients have nowhere to go is drained only by force.
+func TestDrainOfTheOnlyEdge(t *testing.T) {
+	local := newRegion(t, "local")
+	local.change(func() { local.edges[1].Connections = local.edges[1].Capacity })
+	code, out, err := run(t, "", "drain", string(edgeA), "--nats", local.URL())
+	const want = "tickctl: no other edge than edge-a-ab12cd takes clients, and its 250 connections would be cut off: start another one, or say --force\n"
+	if code != exitFault || out != "" || err != want {
+		t.Errorf("code %d, out %q, err %q", code, out, err)
+	}
+	local.change(func() {
+		if len(local.told) > 0 {
+			t.Errorf("told %q", local.told)
+		}
+	})
+}
+
+// An edge that was not heard when its lease went has not ended by itself.
+func TestDrainedEdgeDies(t *testing.T) {
+	local := newRegion(t, "local")
+	local.change(func() { local.falling, local.edges[1].Renewed = 50, time.Now().Add(-12*time.Second).UnixMicro() })
+	code, out, err := run(t, "", "drain", string(edgeB), "--json", "--nats", local.URL(), "--timeout", "20s")
+	if code != exitFault || !strings.HasSuffix(out, `{"edge":"edge-b-ef34gh","connections":0,"state":"died"}`+"\n") ||
+		!strings.Contains(err, "edge edge-b-ef34gh died before it was drained: it was not heard for 12") {
+		t.Errorf("code %d, err %q, out\n%s", code, err, out)
 	}
 }
 

@@ -68,7 +68,7 @@ func (l *live) event(event tickfan.Event) error {
 			r.add(l.now().Unix())
 		}
 		return nil
-	case tickfan.Stale:
+	case tickfan.Stale, tickfan.Disconnected:
 		l.stale = true
 	case tickfan.Fresh, tickfan.Connected:
 		l.stale = false

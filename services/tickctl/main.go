@@ -2,6 +2,7 @@ package tickctl
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -37,7 +38,7 @@ type cli struct {
 	Edges      edges      `cmd:"" help:"List the edges of a region."`
 	Buckets    buckets    `cmd:"" help:"List the buckets of a region, each a part of an edge's connections."`
 	Symbol     symbol     `cmd:"" help:"Show who wants a symbol, its newest tick and how often it changes."`
-	Drain      drain      `cmd:"" help:"Have an edge send its clients to the others and stop. Where no other takes clients they are cut off."`
+	Drain      drain      `cmd:"" help:"Have an edge send its clients to the others and stop."`
 	Top        top        `cmd:"" help:"Show what the edges do, again and again, until Ctrl-C."`
 	Doctor     doctor     `cmd:"" help:"Check NATS, the clocks and this machine, and say what to change."`
 	Completion completion `cmd:"" help:"Print what a shell needs to complete commands and flags."`
@@ -50,8 +51,8 @@ const description = `Publish prices to Tickfan, watch them, look into it, run it
   tickctl status --nats nats://eu:4222 --nats nats://us:4222
   nats sub 'ticks.>' --translate 'tickctl decode'`
 
-// Main runs one command line and gives the exit code: 0 when it did what was asked, 1 when that failed (one line on
-// s.Err says why), 2 for wrong arguments. An interrupted watch has done what was asked.
+// Main runs one command line and gives the exit code: 0 when it did what was asked, 1 when that failed (a line on s.Err
+// for each thing that is wrong), 2 for wrong arguments. An interrupted watch has done what was asked.
 func Main(args []string, s Streams) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -90,11 +91,20 @@ func command(ctx context.Context, args []string, s Streams) int {
 		return exitUsage
 	}
 	if err := parsed.Run(); err != nil {
-		fmt.Fprintf(s.Err, "tickctl: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
+		faults := problems{err.Error()}
+		_ = errors.As(err, &faults)
+		for _, f := range faults {
+			fmt.Fprintf(s.Err, "tickctl: %s\n", strings.ReplaceAll(f, "\n", "; "))
+		}
 		return exitFault
 	}
 	return exitDone
 }
+
+// problems are faults that have nothing to do with each other.
+type problems []string
+
+func (p problems) Error() string { return strings.Join(p, "; ") }
 
 func newParser(more ...kong.Option) (*kong.Kong, error) {
 	return kong.New(&cli{}, append([]kong.Option{kong.Name("tickctl"), kong.Description(description)}, more...)...)

@@ -22,8 +22,11 @@ import (
 
 const (
 	// listenFor is how long a region is listened to: its ingest and its routers beat every 500 ms, and an idle bucket
-	// gets a batch each second.
-	listenFor = 1500 * time.Millisecond
+	// gets a batch each second. Where one of them is not heard, on a busy machine too, it is listenMost.
+	listenFor  = 1500 * time.Millisecond
+	listenMost = 4 * time.Second
+	// sampled is how many buckets are listened to, of as many edges: all that a region sends may be more than reaches here.
+	sampled = 8
 
 	staleBeat  = 3 * time.Second  // from when on edges tell their clients
 	lateLease  = 9 * time.Second  // an edge renews its lease every 3 s, and it lasts 15 s
@@ -35,12 +38,15 @@ const (
 //	each server by itself: name, version
 //	$SRV.PING.tickfan-registry, or else the domain of JetStream: which region this is
 //	registry.<region>.edges, .buckets; KV LEADER, the mirror of TICKS
-//	beat, router.<region>.beat, fanout.<region>.<one bucket>: for a while
+//	beat, router.<region>.beat, fanout.<region>.<some buckets>: for a while
 func (r *regionReport) look(ctx context.Context, urls string, timeout time.Duration) {
-	r.reach(ctx, urls, timeout)
+	if r.reach(ctx, urls, timeout); !r.reached() {
+		return // said of each server
+	}
 	nc, err := connect(ctx, urls, timeout)
 	if err != nil {
-		return // said of each server
+		r.wrong("%v", err) // it has just answered
+		return
 	}
 	defer nc.Close()
 	js, err := jetstream.New(nc)
@@ -53,8 +59,8 @@ func (r *regionReport) look(ctx context.Context, urls string, timeout time.Durat
 	reg := &registry{nc: nc, region: r.Region, timeout: timeout}
 	live, dead := r.lookAtRegistry(ctx, reg)
 	r.lookAtTicks(ctx, js, timeout)
-	r.listen(ctx, nc, live)
-	r.lookAtDead(ctx, reg, dead)
+	silent := r.listen(ctx, nc, live)
+	r.lookAgain(ctx, reg, dead, silent)
 }
 
 // reach connects to each of the servers, for one that answers hides the others.
@@ -127,18 +133,23 @@ func (r *regionReport) lookAtJetStream(ctx context.Context, js jetstream.JetStre
 	return region
 }
 
-// lookAtRegistry reads what the registry knows, and gives one bucket that lives and those that have no lease.
-func (r *regionReport) lookAtRegistry(ctx context.Context, reg *registry) (live subject.Bucket, dead []subject.Bucket) {
+// lookAtRegistry reads what the registry knows, and gives one bucket each of some edges that live, and those that have no
+// lease.
+func (r *regionReport) lookAtRegistry(ctx context.Context, reg *registry) (live, dead []subject.Bucket) {
 	if len(r.Registries) == 0 {
-		return "", nil
+		return nil, nil
 	}
 	var leases control.EdgesAnswer
 	var wanted control.BucketsAnswer
-	if err := errors.Join(reg.ask(ctx, subject.EndpointEdges, &leases), reg.ask(ctx, subject.EndpointBuckets, &wanted)); err != nil {
-		r.wrong("%v", err)
-		return "", nil
+	err := reg.ask(ctx, subject.EndpointEdges, &leases)
+	if err == nil {
+		err = reg.ask(ctx, subject.EndpointBuckets, &wanted)
 	}
-	r.Edges, r.Buckets = len(leases.Edges), len(wanted.Buckets)
+	if err != nil {
+		r.wrong("%v", err)
+		return nil, nil
+	}
+	r.Edges, r.Draining, r.Connections, r.Capacity, r.Buckets = len(leases.Edges), 0, 0, 0, len(wanted.Buckets)
 	now := time.Now()
 	open := 0
 	for _, l := range leases.Edges {
@@ -164,27 +175,33 @@ func (r *regionReport) lookAtRegistry(ctx context.Context, reg *registry) (live 
 		switch {
 		case !b.Leased:
 			dead = append(dead, b.Bucket)
-		case live == "":
-			live = b.Bucket
+		case len(live) < sampled && !slices.ContainsFunc(live, func(l subject.Bucket) bool { return l.Edge() == b.Bucket.Edge() }):
+			live = append(live, b.Bucket)
 		}
 	}
 	return live, dead
 }
 
-// lookAtDead looks again, a while later, at buckets without a lease: when an edge stops in order they are gone by then.
-func (r *regionReport) lookAtDead(ctx context.Context, reg *registry, dead []subject.Bucket) {
+// lookAgain looks, a while later, at buckets without a lease and at those that no router wrote to: when an edge has stopped
+// in order they are gone by then.
+func (r *regionReport) lookAgain(ctx context.Context, reg *registry, dead, silent []subject.Bucket) {
 	var wanted control.BucketsAnswer
-	if len(dead) == 0 || reg.ask(ctx, subject.EndpointBuckets, &wanted) != nil {
+	if len(dead)+len(silent) == 0 || reg.ask(ctx, subject.EndpointBuckets, &wanted) != nil {
 		return
 	}
-	n := 0
-	for _, b := range wanted.Buckets {
-		if !b.Leased && slices.Contains(dead, b.Bucket) {
-			n++
+	still := func(leased bool, before []subject.Bucket) (now []string) {
+		for _, b := range wanted.Buckets {
+			if b.Leased == leased && slices.Contains(before, b.Bucket) {
+				now = append(now, string(b.Bucket))
+			}
 		}
+		return now
 	}
-	if n > 0 {
+	if n := len(still(false, dead)); n > 0 {
 		r.wrong("%s of dead edges: the registry removes them within 11s", count(n, "bucket"))
+	}
+	if all := still(true, silent); len(all) > 0 && r.ready() > 0 { // without a router it has been said
+		r.wrong("no router wrote to %s within %s, of %d listened to: see the routers' logs", strings.Join(all, " "), listenMost, min(r.Edges, sampled))
 	}
 }
 
@@ -251,52 +268,71 @@ func (r *regionReport) lookAtLeader(ctx context.Context, js jetstream.JetStream)
 	r.Leader = lease.Value.Instance
 }
 
-// listen hears who lives.
-func (r *regionReport) listen(ctx context.Context, nc *nats.Conn, bucket subject.Bucket) {
+// listen hears who lives, and gives the buckets that got nothing.
+func (r *regionReport) listen(ctx context.Context, nc *nats.Conn, buckets []subject.Bucket) (silent []subject.Bucket) {
 	heard := make(chan *nats.Msg, 16<<10)
+	l := listener{routers: map[string]bool{}, ages: map[string]int64{}, silent: map[string]bool{subject.Beat: true}}
 	subjects := []string{subject.Beat}
 	if r.Region != "" { // else no registry answers, and no domain says it
 		subjects = append(subjects, subject.RouterBeat(r.Region))
 	}
-	if bucket != "" {
-		subjects = append(subjects, subject.Fanout(r.Region, bucket))
+	for _, b := range buckets {
+		at := subject.Fanout(r.Region, b)
+		subjects, l.silent[at] = append(subjects, at), true
 	}
 	for _, at := range subjects {
 		sub, err := nc.ChanSubscribe(at, heard)
 		if err != nil {
 			r.wrong("listen to %s: %v", at, err)
-			return
+			return nil
 		}
 		defer func() { _ = sub.Unsubscribe() }()
 	}
-	over := time.NewTimer(listenFor)
+	enough, over := time.NewTimer(listenFor), time.NewTimer(listenMost)
+	defer enough.Stop()
 	defer over.Stop()
-	l := listener{routers: map[string]bool{}, ages: map[string]int64{}}
-	for listening := true; listening; {
+	for listening, more := true, true; listening && (more || len(l.silent) > 0); {
 		select {
 		case msg := <-heard:
 			l.hear(msg, r.Region)
+		case <-enough.C:
+			more = false
 		case <-over.C:
 			listening = false
 		case <-ctx.Done():
-			return
+			return nil
 		}
 	}
 	r.hears(&l, time.Now())
+	for _, b := range buckets {
+		if l.silent[subject.Fanout(r.Region, b)] {
+			silent = append(silent, b)
+		}
+	}
+	return silent
 }
 
 // listener keeps the last of what was heard.
 type listener struct {
-	beat    tick.BeatMsg
+	beat    tick.BeatMsg    // of the newest epoch
 	at      time.Time       // of the beat, by this computer's clock; zero: none
+	older   uint64          // an epoch of which there was a beat after one of a newer
+	behind  int             // how many such beats
 	routers map[string]bool // by instance: ready
 	ages    map[string]int64
+	silent  map[string]bool // subjects on which nothing was heard yet
 }
 
 func (l *listener) hear(msg *nats.Msg, region subject.Region) {
+	delete(l.silent, msg.Subject)
 	switch msg.Subject {
 	case subject.Beat:
-		if b, err := tick.DecodeBeat(msg.Data); err == nil && b.Epoch >= l.beat.Epoch { // an ingest that lost its lease may not know
+		b, err := tick.DecodeBeat(msg.Data)
+		switch {
+		case err != nil:
+		case b.Epoch < l.beat.Epoch: // an ingest that lost its lease may not know
+			l.older, l.behind = b.Epoch, l.behind+1
+		default:
 			l.beat, l.at = b, time.Now()
 		}
 	case subject.RouterBeat(region):
@@ -318,9 +354,12 @@ func (l *listener) hear(msg *nats.Msg, region subject.Region) {
 
 func (r *regionReport) hears(l *listener, now time.Time) {
 	if l.at.IsZero() {
-		r.wrong("no beat of ingest within %s: %s", listenFor, r.noBeat())
+		r.wrong("no beat of ingest within %s: %s", listenMost, r.noBeat())
 	} else {
 		r.Epoch, r.BeatAgeMS = l.beat.Epoch, ms(now.Sub(l.at))
+	}
+	if l.behind > 1 { // one is on its way when another takes over
+		r.wrong("two ingests beat, in epochs %d and %d: restart the older one if it does not stop within a minute", l.older, l.beat.Epoch)
 	}
 	for instance, ready := range l.routers {
 		r.Routers = append(r.Routers, routerReport{instance, ready})

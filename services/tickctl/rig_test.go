@@ -42,7 +42,11 @@ type region struct {
 	ahead   time.Duration
 	age     int64 // of the beat, in batches
 	told    []string
-	falling int // connections that a draining edge loses each time that edges are listed
+	falling int            // connections that a draining edge loses each time that edges are listed
+	mute    subject.Bucket // no router writes to it
+	rival   uint64         // epoch of another ingest that beats; 0: none
+	asked   int            // requests to the registry
+	deaf    [2]int         // from which one on, and up to which one excluded, none is answered
 }
 
 // newRegion is a healthy one of two edges.
@@ -117,6 +121,9 @@ func (r *region) serve(t *testing.T, name subject.Region) {
 		err := service.AddEndpoint(strings.Split(endpoint, ".")[0], micro.HandlerFunc(func(q micro.Request) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
+			if r.asked++; r.asked > r.deaf[0] && r.asked <= r.deaf[1] {
+				return
+			}
 			_ = q.RespondJSON(answer(q.Subject()[strings.LastIndexByte(q.Subject(), '.')+1:]))
 		}), micro.WithEndpointSubject(subject.Registry(name, endpoint)))
 		if err != nil {
@@ -203,8 +210,14 @@ func (r *region) speak(t *testing.T, name subject.Region) {
 			for _, b := range r.routers {
 				_ = r.nc.Publish(subject.RouterBeat(name), b.Append(nil))
 			}
-			if len(r.routers) > 0 {
-				messages[subject.Fanout(name, bucketA)] = (&tick.Batch{Router: r.routers[0].Instance + ".1", Number: seq, BeatAge: r.age}).Append(nil)
+			for _, b := range []subject.Bucket{bucketA, bucketB} {
+				if len(r.routers) > 0 && b != r.mute {
+					messages[subject.Fanout(name, b)] = (&tick.Batch{Router: r.routers[0].Instance + ".1", Number: seq, BeatAge: r.age}).Append(nil)
+				}
+			}
+			if r.rival > 0 {
+				rival := tick.BeatMsg{Epoch: r.rival, Count: 7, Time: r.beat.Time}
+				_ = r.nc.Publish(subject.Beat, rival.Append(nil))
 			}
 			moving := tick.Tick{Symbol: "ETH-USD", Position: tick.Position{Epoch: epoch, Seq: seq / 2}, Again: seq%2 == 1, Quote: tick.Quote{Price: tick.MustDecimal("1")}}
 			messages[subject.Ticks("ETH-USD")] = moving.Append(nil)

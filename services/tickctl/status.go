@@ -3,8 +3,8 @@ package tickctl
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,9 +21,10 @@ type status struct {
 
 // Help is what kong shows beneath the flags.
 func (*status) Help() string {
-	return `Listens for one and a half seconds. INGEST is who stamps prices, which only the home region knows; BEAT is how long ago its last sign
-of life came here, LAG how old it was at the region's routers when they last wrote to a bucket: up to 500ms is as it should be, from 3s
-on clients are told that prices are stale. Exit code 1: something is wrong, and named.`
+	return `Listens for one and a half seconds, or four where something is silent. INGEST is who stamps prices, which only the home region
+knows; BEAT is how long ago its last sign of life came here, LAG how old it was at the region's routers when they last wrote to one of up
+to eight buckets: up to 500ms is as it should be, from 3s on clients are told that prices are stale. Exit code 1: something is wrong, and
+named, each thing on a line.`
 }
 
 // statusReport is the document of --json.
@@ -39,11 +40,11 @@ type regionReport struct {
 	Servers     []*serverReport `json:"servers"`
 	JetStream   bool            `json:"jetstream"`
 	Registries  []instance      `json:"registries"`
-	Edges       int             `json:"edges"`
-	Draining    int             `json:"draining"` // of the edges
-	Connections int             `json:"connections"`
-	Capacity    int             `json:"capacity"`
-	Buckets     int             `json:"buckets"`
+	Edges       int             `json:"edges"`       // this and the next four: -1 where no registry says
+	Draining    int             `json:"draining"`    // of the edges
+	Connections int             `json:"connections"` // of all edges
+	Capacity    int             `json:"capacity"`    // connections that all edges take
+	Buckets     int             `json:"buckets"`     // that want a symbol
 	Routers     []routerReport  `json:"routers"`
 	Home        bool            `json:"home"`   // prices are stamped here
 	Leader      string          `json:"leader"` // who stamps; "" where the region does not know
@@ -74,7 +75,7 @@ func (c *status) Run(ctx context.Context, s Streams) error {
 	var looking sync.WaitGroup
 	for _, urls := range c.NATS {
 		r := &regionReport{NATS: conf.Strike(urls), Servers: []*serverReport{}, Registries: []instance{}, Routers: []routerReport{}, Problems: []string{},
-			BeatAgeMS: never, LagMS: never, MirrorAgeMS: never}
+			Edges: unknown, Draining: unknown, Connections: unknown, Capacity: unknown, Buckets: unknown, BeatAgeMS: never, LagMS: never, MirrorAgeMS: never}
 		report.Regions = append(report.Regions, r)
 		looking.Go(func() { r.look(ctx, urls, c.Timeout) })
 	}
@@ -87,7 +88,7 @@ func (c *status) Run(ctx context.Context, s Streams) error {
 		return err
 	}
 	if len(report.Problems) > 0 {
-		return errors.New(strings.Join(report.Problems, "; "))
+		return problems(report.Problems)
 	}
 	return nil
 }
@@ -122,7 +123,7 @@ func (c *status) show(s Streams, report *statusReport) error {
 	}
 	table := &columns{names: []string{"REGION", "NATS", ">REGISTRIES", ">EDGES", ">ROUTERS", ">BUCKETS", ">CONNECTIONS", ">FULL", "INGEST", ">EPOCH", ">BEAT", ">LAG"}}
 	for _, r := range report.Regions {
-		edges := fmt.Sprint(r.Edges)
+		edges := number(r.Edges)
 		if r.Draining > 0 {
 			edges += fmt.Sprintf(" (%d draining)", r.Draining)
 		}
@@ -130,10 +131,22 @@ func (c *status) show(s Streams, report *statusReport) error {
 		if r.Epoch > 0 {
 			epoch = fmt.Sprint(r.Epoch)
 		}
-		table.add(cmp.Or(string(r.Region), "?"), r.servers(), fmt.Sprint(len(r.Registries)), edges, r.routers(), fmt.Sprint(r.Buckets),
-			fmt.Sprint(r.Connections), percent(r.Connections, r.Capacity), cmp.Or(r.Leader, "-"), epoch, r.BeatAgeMS.String(), r.LagMS.String())
+		table.add(cmp.Or(string(r.Region), "?"), r.servers(), r.registries(), edges, r.routers(), number(r.Buckets),
+			number(r.Connections), percent(r.Connections, r.Capacity), cmp.Or(r.Leader, "-"), epoch, r.BeatAgeMS.String(), r.LagMS.String())
 	}
 	return table.write(s.Out)
+}
+
+// reached tells whether a server of the region answers.
+func (r *regionReport) reached() bool {
+	return slices.ContainsFunc(r.Servers, func(s *serverReport) bool { return s.Version != "" })
+}
+
+func (r *regionReport) registries() string {
+	if !r.reached() {
+		return "-"
+	}
+	return fmt.Sprint(len(r.Registries))
 }
 
 // servers is how many of the named ones answer, and their versions.
@@ -158,7 +171,11 @@ func (r *regionReport) servers() string {
 	return fmt.Sprintf("%d of %d, %s", answer, len(r.Servers), strings.Join(versions, " "))
 }
 
+// routers is "-" where nobody was listened to.
 func (r *regionReport) routers() string {
+	if !r.reached() || r.Region == "" {
+		return "-"
+	}
 	if ready := r.ready(); ready < len(r.Routers) {
 		return fmt.Sprintf("%d (%d ready)", len(r.Routers), ready)
 	}

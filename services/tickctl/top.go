@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -35,7 +36,11 @@ type look struct {
 	Edges []busy `json:"edges"`
 }
 
-// busy is what an edge does. Rates are of the time since the last look; in the first one there are none.
+// noAnswer is the state of what was not told this time.
+const noAnswer = "no answer"
+
+// busy is what an edge does. Rates are of the time since the last look, by leases since the renewal before; in the first
+// look there are none.
 type busy struct {
 	Edge        string `json:"edge"` // its id, or where its ops port is
 	Connections int64  `json:"connections"`
@@ -159,27 +164,46 @@ func size(n float64) string {
 
 // leaseReader reads what edges tell the registry.
 type leaseReader struct {
-	registry *registry
-	last     map[subject.Edge]int
-	at       time.Time
+	registry   *registry
+	last       map[subject.Edge]renewal
+	shown      []busy // by the last answer
+	unanswered int    // since then
+}
+
+// renewal is what an edge told when it last renewed its lease.
+type renewal struct {
+	at          int64 // microseconds since 1970 UTC, by the registry's clock
+	connections int
+	change      float64 // of connections, a second, since the one before
 }
 
 func (l *leaseReader) read(ctx context.Context) ([]busy, error) {
 	var answer control.EdgesAnswer
 	if err := l.registry.ask(ctx, subject.EndpointEdges, &answer); err != nil {
-		return nil, err
-	}
-	now, all := time.Now(), make([]busy, 0, len(answer.Edges))
-	counts := map[subject.Edge]int{}
-	for _, lease := range answer.Edges {
-		b := busy{Edge: string(lease.Edge), Connections: int64(lease.Connections), Buckets: int64(len(lease.Buckets)), State: state(lease)}
-		if before, ok := l.last[lease.Edge]; ok {
-			b.Change = float64(lease.Connections-before) / now.Sub(l.at).Seconds()
+		if l.unanswered++; l.last == nil || l.unanswered == mostUnanswered || ctx.Err() != nil {
+			return nil, err
 		}
-		counts[lease.Edge] = lease.Connections
-		all = append(all, b)
+		all := slices.Clone(l.shown)
+		for i := range all {
+			all[i].State = noAnswer
+		}
+		return all, nil
 	}
-	l.last, l.at = counts, now
+	l.unanswered = 0
+	all, renewals := make([]busy, 0, len(answer.Edges)), map[subject.Edge]renewal{}
+	for _, lease := range answer.Edges {
+		now := renewal{at: lease.Renewed, connections: lease.Connections}
+		switch before, ok := l.last[lease.Edge]; {
+		case ok && now.at > before.at:
+			now.change = float64(now.connections-before.connections) / (float64(now.at-before.at) / 1e6)
+		case ok:
+			now = before
+		}
+		renewals[lease.Edge] = now
+		all = append(all, busy{Edge: string(lease.Edge), Connections: int64(lease.Connections), Buckets: int64(len(lease.Buckets)),
+			State: state(lease), Change: now.change})
+	}
+	l.last, l.shown = renewals, all
 	return all, nil
 }
 
@@ -209,7 +233,7 @@ func (s *scraper) read(ctx context.Context) ([]busy, error) {
 			all[i], faults[i] = rates(s.last[i], now), err
 			all[i].Edge = strings.TrimPrefix(strings.TrimPrefix(url, "https://"), "http://")
 			if s.last[i] = now; err != nil {
-				all[i].State = "no answer"
+				all[i].State = noAnswer
 			}
 		})
 	}

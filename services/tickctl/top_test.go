@@ -9,7 +9,29 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 )
+
+// A question that is not answered ends nothing; a rate is of the time between two renewals.
+func TestTopBetweenAnswers(t *testing.T) {
+	local := newRegion(t, "local")
+	local.change(func() {
+		local.deaf, local.falling = [2]int{2, 2 + asks}, 10 // all that the third look asks
+		local.edges[0].Drain = true
+		local.edges[1].Renewed = time.Now().UnixMicro()
+	})
+	code, out, err := run(t, "", "top", "--json", "-n", "4", "--interval", "100ms", "--timeout", "1s", "--nats", local.URL())
+	looks := strings.Split(strings.TrimSpace(out), "\n")
+	if code != exitDone || err != "" || len(looks) != 4 {
+		t.Fatalf("code %d, err %q, out\n%s", code, err, out)
+	}
+	for i, state := range []string{"draining", "draining", noAnswer, "draining"} {
+		var l look
+		if err := json.Unmarshal([]byte(looks[i]), &l); err != nil || len(l.Edges) != 2 || l.Edges[0].State != state || (l.Edges[0].Change < 0) != (i > 0) || l.Edges[1].Change != 0 {
+			t.Errorf("%v, look %d: %s", err, i, looks[i])
+		}
+	}
+}
 
 func TestTopOfLeases(t *testing.T) {
 	local := newRegion(t, "local")

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tickfan/tickfan/libs/natstest"
 	tickfan "github.com/tickfan/tickfan/libs/sdk/go"
+	"github.com/tickfan/tickfan/libs/telemetry/tracetest"
 	"github.com/tickfan/tickfan/tests/stack"
 	"github.com/tickfan/tickfan/tests/stack/exchange"
 )
@@ -40,6 +41,9 @@ func minus(l labelSet, names ...string) labelSet {
 	return l
 }
 
+// target has the labels that Prometheus gives all series of one, the last only on Kubernetes.
+func target() labelSet { return set("job", "instance", "namespace") }
+
 // metrics are the labels of each metric's series, by its name.
 type metrics map[string]labelSet
 
@@ -51,7 +55,7 @@ func told(t *testing.T, missing func(metrics) []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := stack.Start(t, stack.Options{Programs: programs, Edges: 1, Ingest: []string{"--source", "generator", "--source", "coinbase",
+	s := stack.Start(t, stack.Options{Programs: programs, Edges: 1, Env: tracetest.Start(t).Env(), Ingest: []string{"--source", "generator", "--source", "coinbase",
 		"--coinbase-url", exchange.Start(t, recording).URL(), "--coinbase-products", strings.Join(recording.Products, ",")}})
 	nc := s.Connect()
 	for _, price := range []string{"64123.51", "no price"} {
@@ -65,7 +69,7 @@ func told(t *testing.T, missing func(metrics) []string) {
 	}
 	var still lines
 	natstest.Eventually(t, patience, func() bool {
-		all := metrics{"up": set("job", "instance"), "ALERTS": set("alertname", "alertstate", "severity")}
+		all := metrics{"up": target(), "ALERTS": set("alertname", "alertstate", "severity")}
 		for _, service := range s.Services() {
 			all.scrape(t, service)
 		}
@@ -113,7 +117,7 @@ func (all metrics) scrape(t *testing.T, s *stack.Service) {
 		t.Fatalf("%s: %v", s.Name(), err)
 	}
 	for name, family := range families {
-		l := set("job", "instance")
+		l := target()
 		for _, m := range family.GetMetric() {
 			for _, pair := range m.GetLabel() {
 				l[pair.GetName()] = true

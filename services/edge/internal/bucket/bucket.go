@@ -61,6 +61,7 @@ type Bucket struct {
 
 	conns   atomic.Int64
 	symbols atomic.Int64
+	waiting atomic.Int64
 	written [subject.Parts]atomic.Pointer[answered] // per part the last change that the registry answered; nil: none
 
 	// The worker's own.
@@ -141,6 +142,10 @@ func (b *Bucket) ID() subject.Bucket { return b.o.ID }
 
 // Connections is how many sessions the bucket has.
 func (b *Bucket) Connections() int { return int(b.conns.Load()) }
+
+// Waiting is how many connections are to be written to later, by the write gap or their max_rate. One with several rates
+// may count several times.
+func (b *Bucket) Waiting() int { return int(b.waiting.Load()) }
 
 // Subscriptions are those that batches and answers come on, for their drop counters.
 func (b *Bucket) Subscriptions() (fanout, answers *nats.Subscription) { return b.subs[0], b.subs[1] }

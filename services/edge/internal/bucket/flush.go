@@ -116,6 +116,7 @@ func (b *Bucket) flushDue(now int64) {
 		}
 	}
 	b.due = b.due[:0]
+	b.waiting.Store(int64(b.wheel.n))
 }
 
 // touch reads what the next flushes begin with. Each write drives everything of ours out of the caches, so a flush alone

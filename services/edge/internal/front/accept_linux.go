@@ -147,12 +147,13 @@ func (h *handshakes) request(head []byte) *http.Request {
 // handOver gives the connection to net/http, with what was read of it.
 func (h *handshakes) handOver(c *socket.Conn, p []byte) {
 	p = slices.Clone(p)
+	remote := c.Remote()
 	file := os.NewFile(uintptr(c.Detach()), "client")
 	nc, err := net.FileConn(file) // a duplicate, in Go's poller
 	_ = file.Close()
 	h.f.conns.Add(-1) // net/http counts it from here
 	if err != nil {
-		h.f.log.Warn("client", "connection lost before its first request", "error", err)
+		h.f.log.Warn("client", "connection lost before its first request", "remote", remote, "error", err)
 		return
 	}
 	go h.plain.push(&replay{Conn: nc, pre: p})
