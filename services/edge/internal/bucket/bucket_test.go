@@ -183,6 +183,8 @@ func TestRandomSessionsEndOnNewest(t *testing.T) {
 						m.mode[s] = mode
 					}
 				}
+			case n < 35:
+				all[rng.IntN(len(all))].s.pings = true
 			default:
 				for range rng.IntN(5) {
 					u := topics[rng.IntN(symbols)]

@@ -155,8 +155,12 @@ func (b *Bucket) unblock(s *Session, now int64) {
 func (b *Bucket) flushSession(s *Session, head []byte, now int64) {
 	f := &b.flush
 	f.reset()
-	if head != nil {
+	switch {
+	case head != nil:
 		f.Frames = append(f.Frames, head...)
+		f.end(part{head: true})
+	case s.pings:
+		f.Frames = s.dialect.AppendPing(f.Frames)
 		f.end(part{head: true})
 	}
 	for c := &s.plain; c != nil; c = c.other {
@@ -165,6 +169,9 @@ func (b *Bucket) flushSession(s *Session, head []byte, now int64) {
 		}
 	}
 	sent := b.write(s)
+	if head == nil && s.pings {
+		b.pinged(s, sent > 0, now)
+	}
 	b.takeBack(s, head, sent)
 	if len(f.traced) > 0 {
 		b.trace(s, sent)
@@ -276,7 +283,7 @@ func (b *Bucket) takeBack(s *Session, head []byte, sent int) {
 		k = b.undo(s, head, sent)
 	}
 	first := 0
-	if head != nil && k > 0 {
+	if k > 0 && f.parts[0].head {
 		first = 1
 	}
 	if k == first {
@@ -284,7 +291,7 @@ func (b *Bucket) takeBack(s *Session, head []byte, sent int) {
 	}
 	b.o.Stats.Deliveries.Add(int64(k - first))
 	if b.writes++; b.writes%ageEvery == 0 && head == nil { // a subscribe is answered with what may be old
-		if u := &s.subs[f.parts[0].i]; u.every == nil { // else it was not the newest that was written
+		if u := &s.subs[f.parts[first].i]; u.every == nil { // else it was not the newest that was written
 			b.o.Stats.Written.Since(u.t.newest.At)
 		}
 	}
@@ -297,7 +304,9 @@ func (b *Bucket) undo(s *Session, head []byte, sent int) int {
 	for ; k > 0 && f.frame(k-1) >= sent; k-- {
 		p := &f.parts[k-1]
 		if p.head {
-			s.answer(head)
+			if head != nil { // a ping is worth nothing to a full pipe
+				s.answer(head)
+			}
 			continue
 		}
 		u := &s.subs[p.i]

@@ -3,6 +3,11 @@ package bucket
 import (
 	"testing"
 	"time"
+
+	"github.com/tickfan/tickfan/proto/control"
+	"github.com/tickfan/tickfan/proto/session"
+	"github.com/tickfan/tickfan/proto/subject"
+	"github.com/tickfan/tickfan/services/edge/internal/socket"
 )
 
 // heart is a client that lets pass what it is pinged with, or answers.
@@ -84,5 +89,76 @@ func TestFullPipeIsNoSignOfLife(t *testing.T) {
 	}
 	if !f.ended {
 		t.Error("not closed after 70 s")
+	}
+}
+
+// busyHeart takes so many frames of a write.
+type busyHeart struct {
+	heart
+	take   int
+	frames int
+}
+
+func (h *busyHeart) WriteFrames(f *socket.Flush) (socket.Result, error) {
+	h.frames = len(f.Ends)
+	n := min(h.take, h.frames)
+	if n > 1 {
+		h.alive = *h.now
+	}
+	return socket.Result{Sent: n, Bytes: n, Blocked: n < h.frames}, nil
+}
+
+// Who is written to often is pinged with his ticks; when they end, or when his socket takes nothing, as everybody else.
+func TestPingLeavesWithTicks(t *testing.T) {
+	b := bench(50 * time.Millisecond)
+	b.o.Idle = time.Minute
+	now := int64(time.Hour)
+	h := &busyHeart{heart: heart{alive: now, now: &now, answers: true}, take: 9}
+	s := join(b, h)
+	u := live(b, "X", control.Latest)
+	request(b, s, now, session.Request{Op: session.OpSubscribe, Symbols: []subject.Symbol{"X"}})
+	b.nextVisit = now
+	seq, with := uint64(0), 0
+	run := func(d time.Duration, ticks bool) {
+		for end := now + int64(d); now < end; {
+			if ticks && now%int64(100*time.Millisecond) == 0 {
+				seq++
+				publish(b, u, seq, now)
+			}
+			h.frames = 0
+			advance(b, &now)
+			if h.frames == 2 {
+				with++
+			}
+			if now >= b.nextVisit {
+				b.visitSessions(now)
+			}
+		}
+	}
+	run(75*time.Second, true)
+	if with != 3 || h.pings != 0 || h.ended || b.o.Stats.Pings.Load() != 3 {
+		t.Errorf("in 75 s with ticks: %d pings with ticks, %d alone, %d counted, closed %v", with, h.pings, b.o.Stats.Pings.Load(), h.ended)
+	}
+	run(75*time.Second, false)
+	if with != 3 || h.pings < 2 || h.pings > 3 || h.ended {
+		t.Errorf("in 75 s without: %d pings with ticks, %d alone, closed %v", with-3, h.pings, h.ended)
+	}
+
+	// A tick comes, and with it none of the ping that is due goes out.
+	s.pings, h.take = true, 0
+	counted := b.o.Stats.Pings.Load()
+	seq++
+	publish(b, u, seq, now)
+	advance(b, &now)
+	if !s.blocked || s.pings || s.pinged == 0 || b.o.Stats.Pings.Load() != counted {
+		t.Errorf("blocked %v, due %v, %d counted", s.blocked, s.pings, b.o.Stats.Pings.Load()-counted)
+	}
+	h.take, h.frames = 9, 0
+	b.unblock(s, now)
+	for turn := now + int64(50*time.Millisecond); h.frames == 0 && now <= turn; {
+		advance(b, &now)
+	}
+	if h.frames != 1 { // the tick
+		t.Errorf("%d frames when the socket takes bytes again", h.frames)
 	}
 }
