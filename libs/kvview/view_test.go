@@ -66,13 +66,11 @@ func startWith(t *testing.T, s *natstest.Server) *bench {
 
 func (b *bench) create() jetstream.KeyValue {
 	b.t.Helper()
-	kv, err := b.js.CreateKeyValue(b.t.Context(), jetstream.KeyValueConfig{
-		Bucket: store, History: 1, LimitMarkerTTL: time.Second, Storage: jetstream.FileStorage,
+	return natstest.Made(b.t, func() (jetstream.KeyValue, error) {
+		return b.js.CreateKeyValue(b.t.Context(), jetstream.KeyValueConfig{
+			Bucket: store, History: 1, LimitMarkerTTL: time.Second, Storage: jetstream.FileStorage,
+		})
 	})
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return kv
 }
 
 // open opens the view on a connection of its own.

@@ -52,22 +52,20 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) makeTicks() {
 	w.t.Helper()
-	_, err := w.js.CreateStream(w.t.Context(), jetstream.StreamConfig{
-		Name: subject.StreamTicks, Subjects: []string{subject.TicksAll}, MaxMsgsPerSubject: 100, AllowDirect: true,
+	natstest.Made(w.t, func() (jetstream.Stream, error) {
+		return w.js.CreateStream(w.t.Context(), jetstream.StreamConfig{
+			Name: subject.StreamTicks, Subjects: []string{subject.TicksAll}, MaxMsgsPerSubject: 100, AllowDirect: true,
+		})
 	})
-	if err != nil {
-		w.t.Fatal(err)
-	}
 }
 
 func (w *world) makeInterest() {
 	w.t.Helper()
-	_, err := w.js.CreateKeyValue(w.t.Context(), jetstream.KeyValueConfig{
-		Bucket: subject.KVInterest, History: 1, LimitMarkerTTL: 5 * time.Minute,
+	natstest.Made(w.t, func() (jetstream.KeyValue, error) {
+		return w.js.CreateKeyValue(w.t.Context(), jetstream.KeyValueConfig{
+			Bucket: subject.KVInterest, History: 1, LimitMarkerTTL: 5 * time.Minute,
+		})
 	})
-	if err != nil {
-		w.t.Fatal(err)
-	}
 }
 
 // tick publishes one as ingest does.

@@ -214,9 +214,9 @@ func TestFollow(t *testing.T) {
 	if err := js.DeleteStream(t.Context(), subject.StreamTicks); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: subject.StreamTicks, Subjects: []string{subject.TicksAll}}); err != nil {
-		t.Fatal(err)
-	}
+	natstest.Made(t, func() (jetstream.Stream, error) {
+		return js.CreateStream(t.Context(), jetstream.StreamConfig{Name: subject.StreamTicks, Subjects: []string{subject.TicksAll}})
+	})
 	s.stamp(at(40), time.Now())
 	natstest.Eventually(t, patience, func() bool { return stored(40) }, "a tick of the new stream stands")
 }

@@ -230,9 +230,7 @@ func TestReadOfMirrorThatFills(t *testing.T) {
 		t.Fatal(err)
 	}
 	mirror := jetstream.StreamConfig{Name: subject.StreamTicks, AllowDirect: true, Mirror: &jetstream.StreamSource{Name: subject.StreamTicks, Domain: "away"}}
-	if _, err := s.js.CreateStream(t.Context(), mirror); err != nil {
-		t.Fatal(err)
-	}
+	natstest.Made(t, func() (jetstream.Stream, error) { return s.js.CreateStream(t.Context(), mirror) })
 	if _, lack, err := Read(t.Context(), s.js, g); lack != tick.Ahead || err != nil {
 		t.Errorf("lack %v, error %v; want it ahead", lack, err)
 	}
