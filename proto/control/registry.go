@@ -79,6 +79,7 @@ type DrainAnswer struct {
 // EdgesAnswer lists the region's edges, sorted by id (endpoint "edges").
 type EdgesAnswer struct {
 	Edges []Lease `json:"edges"`
+	Time  int64   `json:"time"` // when it was answered, by the clock of Renewed; microseconds since 1970 UTC
 }
 
 // BucketsAnswer lists the region's buckets, sorted (endpoint "buckets").

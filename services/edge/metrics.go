@@ -63,7 +63,7 @@ func newMetrics(meter metric.Meter, e *edge) (*metrics, error) {
 	buckets := gauge("tickfan.edge.buckets", "{bucket}", "Buckets open.")
 	symbols := gauge("tickfan.edge.interest", "{symbol}", "Symbols wanted of the routers, summed over buckets.")
 	slow := gauge("tickfan.edge.connections.slow", "{connection}", "Connections whose socket takes no more for now; each gets the newest when it does.")
-	waiting := gauge("tickfan.edge.connections.waiting", "{connection}", "Connections with newer prices whose turn is to come, by the write gap or their max_rate.")
+	waiting := gauge("tickfan.edge.connections.waiting", "{connection}", "Connections with newer prices whose turn is to come, by the write gap or their max_rate; about.")
 	var err error
 	s.Taken, err = telemetry.NewAge(meter, "tickfan.edge.tick.age", "Age of ticks when the edge has them, since ingest stamped them.")
 	faults = append(faults, err)

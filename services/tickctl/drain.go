@@ -71,16 +71,18 @@ func others(ctx context.Context, r *registry, edge subject.Edge) error {
 	own := -1
 	for _, l := range answer.Edges {
 		switch {
+		case l.Edge == edge && (l.Drain || l.Draining):
+			return nil // it was told before
 		case l.Edge == edge:
 			own = l.Connections
-		case state(l) == "open":
+		case state(l) == "open" && heard(l, &answer) <= lateLease:
 			return nil
 		}
 	}
-	if own < 0 {
-		return nil // the registry refuses it
+	if own <= 0 {
+		return nil // there is nobody, or no such edge, which the registry says
 	}
-	return fmt.Errorf("no other edge than %s takes clients, and its %s would be cut off: start another one, or say --force", edge, count(own, "connection"))
+	return fmt.Errorf("no other edge takes clients, and the %s of %s would be cut off: start another one, or say --force", count(own, "connection"), edge)
 }
 
 func (d *drain) follow(ctx context.Context, s Streams, r *registry, edge subject.Edge) error {
@@ -103,7 +105,7 @@ func (d *drain) follow(ctx context.Context, s Streams, r *registry, edge subject
 		i := slices.IndexFunc(answer.Edges, func(l control.Lease) bool { return l.Edge == edge })
 		switch {
 		case i >= 0:
-			now.Connections, now.State, silence = answer.Edges[i].Connections, state(answer.Edges[i]), heard(answer.Edges[i], time.Now())
+			now.Connections, now.State, silence = answer.Edges[i].Connections, state(answer.Edges[i]), heard(answer.Edges[i], &answer)
 		case silence > lateLease: // who stops gives up his lease
 			now.Connections, now.State = last.Connections, "died"
 		}
@@ -114,7 +116,7 @@ func (d *drain) follow(ctx context.Context, s Streams, r *registry, edge subject
 		}
 		switch last = now; {
 		case now.State == "died":
-			return fmt.Errorf("edge %s died before it was drained: it was not heard for %s, and its lease ran out", edge, short(silence))
+			return fmt.Errorf("edge %s died while it drained, with %s at last: it was not heard for %s, and its lease ran out", edge, count(now.Connections, "connection"), short(silence))
 		case i < 0:
 			return nil
 		}

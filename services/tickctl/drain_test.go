@@ -2,12 +2,14 @@ package tickctl
 
 import (
 	"context"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/tickfan/tickfan/libs/natstest"
+	"github.com/tickfan/tickfan/proto/control"
 )
 
 func TestDrain(t *testing.T) {
@@ -43,26 +45,39 @@ func TestDrain(t *testing.T) {
 // An edge whose clients have nowhere to go is drained only by force.
 func TestDrainOfTheOnlyEdge(t *testing.T) {
 	local := newRegion(t, "local")
-	local.change(func() { local.edges[1].Connections = local.edges[1].Capacity })
-	code, out, err := run(t, "", "drain", string(edgeA), "--nats", local.URL())
-	const want = "tickctl: no other edge than edge-a-ab12cd takes clients, and its 250 connections would be cut off: start another one, or say --force\n"
-	if code != exitFault || out != "" || err != want {
-		t.Errorf("code %d, out %q, err %q", code, out, err)
+	const want = "tickctl: no other edge takes clients, and the 250 connections of edge-a-ab12cd would be cut off: start another one, or say --force\n"
+	for name, change := range map[string]func(other *control.Lease){
+		"full":     func(l *control.Lease) { l.Connections = l.Capacity },
+		"draining": func(l *control.Lease) { l.Draining = true },
+		"silent":   func(l *control.Lease) { l.Renewed = time.Now().Add(-14 * time.Second).UnixMicro() },
+	} {
+		local.change(func() {
+			other := control.Lease{Edge: edgeB, Capacity: 1000, Connections: 50}
+			change(&other)
+			local.edges[1] = other
+		})
+		if code, out, err := run(t, "", "drain", string(edgeA), "--nats", local.URL()); code != exitFault || out != "" || err != want {
+			t.Errorf("%s: code %d, out %q, err %q", name, code, out, err)
+		}
 	}
 	local.change(func() {
 		if len(local.told) > 0 {
 			t.Errorf("told %q", local.told)
 		}
+		local.edges[0].Drain = true // it was told before: now somebody wants to see how it goes
 	})
+	if code, _, err := run(t, "", "drain", string(edgeA), "--no-wait", "--nats", local.URL()); code != exitDone || err != "" {
+		t.Errorf("told before: code %d, err %q", code, err)
+	}
 }
 
 // An edge that was not heard when its lease went has not ended by itself.
 func TestDrainedEdgeDies(t *testing.T) {
 	local := newRegion(t, "local")
-	local.change(func() { local.falling, local.edges[1].Renewed = 50, time.Now().Add(-12*time.Second).UnixMicro() })
+	local.change(func() { local.falling, local.edges[1].Renewed = 1, time.Now().Add(-12*time.Second).UnixMicro() })
 	code, out, err := run(t, "", "drain", string(edgeB), "--json", "--nats", local.URL(), "--timeout", "20s")
-	if code != exitFault || !strings.HasSuffix(out, `{"edge":"edge-b-ef34gh","connections":0,"state":"died"}`+"\n") ||
-		!strings.Contains(err, "edge edge-b-ef34gh died before it was drained: it was not heard for 12") {
+	if code != exitFault || !regexp.MustCompile(`{"edge":"edge-b-ef34gh","connections":4\d,"state":"died"}\n$`).MatchString(out) ||
+		!regexp.MustCompile(`edge edge-b-ef34gh died while it drained, with 4\d connections at last: it was not heard for 1\d`).MatchString(err) {
 		t.Errorf("code %d, err %q, out\n%s", code, err, out)
 	}
 }

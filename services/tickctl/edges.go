@@ -32,19 +32,19 @@ func (e *edges) Run(ctx context.Context, s Streams) error {
 	if len(answer.Edges) == 0 {
 		return writeLines(s.Out, fmt.Sprintf("region %s has no edge", r.region))
 	}
-	return edgeColumns(answer.Edges, time.Now()).write(s.Out)
+	return edgeColumns(&answer).write(s.Out)
 }
 
-// edgeColumns has a row for each edge. HEARD compares the registry's clock with this one.
-func edgeColumns(all []control.Lease, now time.Time) *columns {
+// edgeColumns has a row for each edge.
+func edgeColumns(answer *control.EdgesAnswer) *columns {
 	c := &columns{names: []string{"EDGE", "ADDRESS", ">CONNECTIONS", ">CAPACITY", ">FULL", ">BUCKETS", ">SYMBOLS", "STATE", ">HEARD"}}
-	for _, l := range all {
+	for _, l := range answer.Edges {
 		symbols := 0
 		for _, b := range l.Buckets {
 			symbols += b.Symbols
 		}
 		c.add(string(l.Edge), l.Address, fmt.Sprint(l.Connections), fmt.Sprint(l.Capacity), percent(l.Connections, l.Capacity),
-			fmt.Sprint(len(l.Buckets)), fmt.Sprint(symbols), state(l), ms(heard(l, now)).String())
+			fmt.Sprint(len(l.Buckets)), fmt.Sprint(symbols), state(l), ms(heard(l, answer)).String())
 	}
 	return c
 }
@@ -62,9 +62,9 @@ func state(l control.Lease) string {
 	return "open"
 }
 
-// heard is how long ago the registry heard the edge.
-func heard(l control.Lease, now time.Time) time.Duration {
-	return max(now.Sub(time.UnixMicro(l.Renewed)), 0)
+// heard is how long before the answer registries heard the edge.
+func heard(l control.Lease, answer *control.EdgesAnswer) time.Duration {
+	return max(time.Duration(answer.Time-l.Renewed)*time.Microsecond, 0)
 }
 
 type buckets struct {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -60,7 +61,7 @@ func (r *regionReport) look(ctx context.Context, urls string, timeout time.Durat
 	live, dead := r.lookAtRegistry(ctx, reg)
 	r.lookAtTicks(ctx, js, timeout)
 	silent := r.listen(ctx, nc, live)
-	r.lookAgain(ctx, reg, dead, silent)
+	r.lookAgain(ctx, reg, dead, silent, len(live))
 }
 
 // reach connects to each of the servers, for one that answers hides the others.
@@ -150,7 +151,6 @@ func (r *regionReport) lookAtRegistry(ctx context.Context, reg *registry) (live,
 		return nil, nil
 	}
 	r.Edges, r.Draining, r.Connections, r.Capacity, r.Buckets = len(leases.Edges), 0, 0, 0, len(wanted.Buckets)
-	now := time.Now()
 	open := 0
 	for _, l := range leases.Edges {
 		r.Connections += l.Connections
@@ -161,7 +161,7 @@ func (r *regionReport) lookAtRegistry(ctx context.Context, reg *registry) (live,
 		case "draining", "told to drain":
 			r.Draining++
 		}
-		if age := heard(l, now); age > lateLease {
+		if age := heard(l, &leases); age > lateLease {
 			r.wrong("edge %s was last heard %s ago: look at its log", l.Edge, short(age))
 		}
 	}
@@ -171,8 +171,8 @@ func (r *regionReport) lookAtRegistry(ctx context.Context, reg *registry) (live,
 	case open == 0:
 		r.wrong("no edge takes clients, each of %d is full or drains: start another edge", r.Edges)
 	}
-	for _, b := range wanted.Buckets {
-		switch {
+	for _, i := range rand.Perm(len(wanted.Buckets)) {
+		switch b := wanted.Buckets[i]; {
 		case !b.Leased:
 			dead = append(dead, b.Bucket)
 		case len(live) < sampled && !slices.ContainsFunc(live, func(l subject.Bucket) bool { return l.Edge() == b.Bucket.Edge() }):
@@ -184,7 +184,7 @@ func (r *regionReport) lookAtRegistry(ctx context.Context, reg *registry) (live,
 
 // lookAgain looks, a while later, at buckets without a lease and at those that no router wrote to: when an edge has stopped
 // in order they are gone by then.
-func (r *regionReport) lookAgain(ctx context.Context, reg *registry, dead, silent []subject.Bucket) {
+func (r *regionReport) lookAgain(ctx context.Context, reg *registry, dead, silent []subject.Bucket, listened int) {
 	var wanted control.BucketsAnswer
 	if len(dead)+len(silent) == 0 || reg.ask(ctx, subject.EndpointBuckets, &wanted) != nil {
 		return
@@ -201,7 +201,7 @@ func (r *regionReport) lookAgain(ctx context.Context, reg *registry, dead, silen
 		r.wrong("%s of dead edges: the registry removes them within 11s", count(n, "bucket"))
 	}
 	if all := still(true, silent); len(all) > 0 && r.ready() > 0 { // without a router it has been said
-		r.wrong("no router wrote to %s within %s, of %d listened to: see the routers' logs", strings.Join(all, " "), listenMost, min(r.Edges, sampled))
+		r.wrong("no router wrote to %s within %s, of %d listened to: see the routers' logs", strings.Join(all, " "), listenMost, listened)
 	}
 }
 
@@ -274,7 +274,8 @@ func (r *regionReport) listen(ctx context.Context, nc *nats.Conn, buckets []subj
 	l := listener{routers: map[string]bool{}, ages: map[string]int64{}, silent: map[string]bool{subject.Beat: true}}
 	subjects := []string{subject.Beat}
 	if r.Region != "" { // else no registry answers, and no domain says it
-		subjects = append(subjects, subject.RouterBeat(r.Region))
+		at := subject.RouterBeat(r.Region)
+		subjects, l.silent[at] = append(subjects, at), true
 	}
 	for _, b := range buckets {
 		at := subject.Fanout(r.Region, b)

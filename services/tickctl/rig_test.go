@@ -157,10 +157,10 @@ func (r *region) serve(t *testing.T, name subject.Region) {
 }
 
 func (r *region) leases() control.EdgesAnswer {
-	answer := control.EdgesAnswer{Edges: []control.Lease{}}
+	answer := control.EdgesAnswer{Edges: []control.Lease{}, Time: time.Now().UnixMicro()}
 	left := r.edges[:0:0]
 	for _, l := range r.edges {
-		if l.Draining && l.Connections == 0 {
+		if l.Draining && (l.Connections == 0 || answer.Time-l.Renewed > 15e6 && l.Renewed > 0) {
 			continue
 		}
 		if l.Drain {

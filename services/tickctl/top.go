@@ -36,6 +36,9 @@ type look struct {
 	Edges []busy `json:"edges"`
 }
 
+// shortest is the least time that a rate of connections is of.
+const shortest = time.Second
+
 // noAnswer is the state of what was not told this time.
 const noAnswer = "no answer"
 
@@ -194,8 +197,10 @@ func (l *leaseReader) read(ctx context.Context) ([]busy, error) {
 	for _, lease := range answer.Edges {
 		now := renewal{at: lease.Renewed, connections: lease.Connections}
 		switch before, ok := l.last[lease.Edge]; {
-		case ok && now.at > before.at:
+		case ok && now.at-before.at >= shortest.Microseconds(): // an edge may renew twice at a time
 			now.change = float64(now.connections-before.connections) / (float64(now.at-before.at) / 1e6)
+		case ok && heard(lease, &answer) > lateLease:
+			now = renewal{at: before.at, connections: before.connections}
 		case ok:
 			now = before
 		}

@@ -20,7 +20,7 @@ func TestTopBetweenAnswers(t *testing.T) {
 		local.edges[0].Drain = true
 		local.edges[1].Renewed = time.Now().UnixMicro()
 	})
-	code, out, err := run(t, "", "top", "--json", "-n", "4", "--interval", "100ms", "--timeout", "1s", "--nats", local.URL())
+	code, out, err := run(t, "", "top", "--json", "-n", "4", "--interval", "1100ms", "--timeout", "1s", "--nats", local.URL())
 	looks := strings.Split(strings.TrimSpace(out), "\n")
 	if code != exitDone || err != "" || len(looks) != 4 {
 		t.Fatalf("code %d, err %q, out\n%s", code, err, out)
@@ -46,7 +46,7 @@ edge-b-ef34gh           50      +0.0        1  open
 		t.Errorf("code %d, err %q, out\n%s", code, err, out)
 	}
 	local.change(func() { local.edges[0].Drain, local.falling = true, 10 })
-	code, out, err = run(t, "", "top", "--json", "-n", "2", "--interval", "100ms", "--timeout", "20s")
+	code, out, err = run(t, "", "top", "--json", "-n", "2", "--interval", "1100ms", "--timeout", "20s")
 	looks := strings.Split(strings.TrimSpace(out), "\n")
 	var l look
 	if code != exitDone || err != "" || len(looks) != 2 || json.Unmarshal([]byte(looks[1]), &l) != nil || len(l.Edges) != 2 ||

@@ -143,8 +143,8 @@ func (b *Bucket) ID() subject.Bucket { return b.o.ID }
 // Connections is how many sessions the bucket has.
 func (b *Bucket) Connections() int { return int(b.conns.Load()) }
 
-// Waiting is how many connections are to be written to later, by the write gap or their max_rate. One with several rates
-// may count several times.
+// Waiting is about how many connections are to be written to later, by the write gap or their max_rate. One with several
+// rates counts for each, and one that was written with an answer, or went, until its turn has passed.
 func (b *Bucket) Waiting() int { return int(b.waiting.Load()) }
 
 // Subscriptions are those that batches and answers come on, for their drop counters.

@@ -184,7 +184,7 @@ func TestRandomSessionsEndOnNewest(t *testing.T) {
 					}
 				}
 			case n < 35:
-				all[rng.IntN(len(all))].s.pings = true
+				all[rng.IntN(len(all))].s.pingDue = true
 			default:
 				for range rng.IntN(5) {
 					u := topics[rng.IntN(symbols)]

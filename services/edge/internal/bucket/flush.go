@@ -159,7 +159,7 @@ func (b *Bucket) flushSession(s *Session, head []byte, now int64) {
 	case head != nil:
 		f.Frames = append(f.Frames, head...)
 		f.end(part{head: true})
-	case s.pings:
+	case s.pingDue:
 		f.Frames = s.dialect.AppendPing(f.Frames)
 		f.end(part{head: true})
 	}
@@ -169,7 +169,7 @@ func (b *Bucket) flushSession(s *Session, head []byte, now int64) {
 		}
 	}
 	sent := b.write(s)
-	if head == nil && s.pings {
+	if head == nil && s.pingDue {
 		b.pinged(s, sent > 0, now)
 	}
 	b.takeBack(s, head, sent)

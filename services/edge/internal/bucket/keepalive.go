@@ -76,10 +76,10 @@ func (b *Bucket) visitSlot(now int64) {
 		switch {
 		case idle > int64(b.o.Idle) && asked:
 			s.End(code.Idle, "no sign of life for the idle time")
-		case s.pings, (b.round+s.phase)%pingRounds == 0 && !s.busy(now): // it waited for ticks that did not come
+		case s.pingDue, (b.round+s.phase)%pingRounds == 0 && !s.busy(now): // it waited for ticks that did not come
 			b.pinged(s, s.out.SayIfIdle(s.dialect.AppendPing(ping[:0])), now)
 		case (b.round+s.phase)%pingRounds == 0:
-			s.pings = true
+			s.pingDue = true
 		}
 	}
 	if b.visit++; b.visit == visitSlots {
@@ -88,7 +88,8 @@ func (b *Bucket) visitSlot(now int64) {
 	}
 }
 
-// busy tells whether s was written ticks within the last second, or about so. Without a write gap nobody knows.
+// busy tells whether s was written ticks within the last second, or with a low max_rate the last three. Without a write gap
+// nobody knows.
 func (s *Session) busy(now int64) bool {
 	for c := &s.plain; c != nil; c = c.other {
 		if c.next > now-int64(time.Second) {
@@ -101,7 +102,7 @@ func (s *Session) busy(now int64) bool {
 // pinged says that s was asked for a sign of life. A full pipe, without room for the ping, asks too: for what is in it to be
 // acknowledged.
 func (b *Bucket) pinged(s *Session, written bool, now int64) {
-	s.pinged, s.pings = now, false
+	s.pinged, s.pingDue = now, false
 	if written {
 		b.o.Stats.Pings.Add(1)
 	}

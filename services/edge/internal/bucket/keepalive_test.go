@@ -97,7 +97,10 @@ type busyHeart struct {
 	heart
 	take   int
 	frames int
+	said   int
 }
+
+func (h *busyHeart) Say([]byte) error { h.said++; return nil }
 
 func (h *busyHeart) WriteFrames(f *socket.Flush) (socket.Result, error) {
 	h.frames = len(f.Ends)
@@ -115,6 +118,7 @@ func TestPingLeavesWithTicks(t *testing.T) {
 	now := int64(time.Hour)
 	h := &busyHeart{heart: heart{alive: now, now: &now, answers: true}, take: 9}
 	s := join(b, h)
+	s.phase = 2 // neither at the first turn nor between the two halves
 	u := live(b, "X", control.Latest)
 	request(b, s, now, session.Request{Op: session.OpSubscribe, Symbols: []subject.Symbol{"X"}})
 	b.nextVisit = now
@@ -143,19 +147,29 @@ func TestPingLeavesWithTicks(t *testing.T) {
 	if with != 3 || h.pings < 2 || h.pings > 3 || h.ended {
 		t.Errorf("in 75 s without: %d pings with ticks, %d alone, closed %v", with-3, h.pings, h.ended)
 	}
+	if n := b.o.Stats.Deliveries.Load(); n != int64(seq) {
+		t.Errorf("%d deliveries of %d ticks", n, seq)
+	}
+
+	// The ticks that it waits for do not come: it leaves alone, a turn later.
+	s.pingDue, h.pings = true, 0
+	run(6*time.Second, false)
+	if h.pings == 0 || s.pingDue {
+		t.Errorf("%d pings a turn later", h.pings)
+	}
 
 	// A tick comes, and with it none of the ping that is due goes out.
-	s.pings, h.take = true, 0
-	counted := b.o.Stats.Pings.Load()
+	s.pingDue, h.take = true, 0
+	counted, said := b.o.Stats.Pings.Load(), h.said
 	seq++
 	publish(b, u, seq, now)
 	advance(b, &now)
-	if !s.blocked || s.pings || s.pinged == 0 || b.o.Stats.Pings.Load() != counted {
-		t.Errorf("blocked %v, due %v, %d counted", s.blocked, s.pings, b.o.Stats.Pings.Load()-counted)
+	if !s.blocked || s.pingDue || s.pinged != now || h.said != said || b.o.Stats.Pings.Load() != counted {
+		t.Errorf("blocked %v, due %v, %d counted", s.blocked, s.pingDue, b.o.Stats.Pings.Load()-counted)
 	}
 	h.take, h.frames = 9, 0
 	b.unblock(s, now)
-	for turn := now + int64(50*time.Millisecond); h.frames == 0 && now <= turn; {
+	for turn := now + int64(100*time.Millisecond); h.frames == 0 && now <= turn; {
 		advance(b, &now)
 	}
 	if h.frames != 1 { // the tick

@@ -28,7 +28,7 @@ type Session struct {
 	errors   atomic.Int32
 	ending   atomic.Bool
 	phase    uint8 // which of the rounds brings its ping
-	pings    bool  // its next write takes a ping along
+	pingDue  bool  // its next write takes a ping along
 	numbered bool  // the dialect is Compact: topics have numbers
 	blocked  bool  // the socket refused bytes; Writable follows
 	gone     bool  // from the bucket, or not in it yet

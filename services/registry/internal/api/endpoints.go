@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/micro"
 
@@ -137,7 +138,7 @@ func (s *Service) locate(micro.Request) (any, error) {
 }
 
 func (s *Service) edges(micro.Request) (any, error) {
-	return control.EdgesAnswer{Edges: s.o.Leases.All()}, nil
+	return control.EdgesAnswer{Edges: s.o.Leases.All(), Time: time.Now().UnixMicro()}, nil
 }
 
 func (s *Service) buckets(micro.Request) (any, error) {
