@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 if ! command -v promtool >/dev/null; then
 	dir=$PWD/bin/tools/prometheus
-	if [[ ! -d $dir ]]; then
+	if [[ ! -x $dir/promtool ]]; then
 		if ! command -v apt-get >/dev/null; then
 			echo "no promtool in PATH, and no apt-get to get it with" >&2
 			exit 1
@@ -15,11 +15,11 @@ if ! command -v promtool >/dev/null; then
 		work=$(mktemp -d)
 		trap 'rm -rf "$work"' EXIT
 		(cd "$work" && { apt-get -qq download prometheus || { sudo=() && ((EUID == 0)) || sudo=(sudo) && "${sudo[@]}" apt-get -qq update && apt-get -qq download prometheus; }; })
-		mkdir -p bin/tools
 		dpkg -x "$work"/prometheus_*.deb "$work/prometheus"
-		mv "$work/prometheus" "$dir"
+		mkdir -p "$dir"
+		mv "$work/prometheus/usr/bin/promtool" "$dir" # alone: there are Go modules among the examples
 	fi
-	PATH=$PATH:$dir/usr/bin
+	PATH=$PATH:$dir
 fi
 promtool --version | head -1
 
